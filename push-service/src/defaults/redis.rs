@@ -74,7 +74,7 @@ pub const REDIS_REFRESH_APART: Duration = Duration::from_millis(100);
 
 /// Servers that a cluster's redirections name and that its table doesn't have yet, at a time. Chosen: members are added one
 /// by one.
-pub const REDIS_STRANGERS: usize = 16;
+pub const REDIS_REDIRECT_TARGETS: usize = 16;
 
 /// Steps that are confirmed with one `WAIT` (PR-33). Chosen: beyond, the last one of a batch waits longer and none costs
 /// less.

@@ -16,7 +16,7 @@ use super::discovery::Discovery;
 use super::link::Connector;
 use super::primary::Primary;
 use super::table::Table;
-use crate::defaults::{REDIS_REFRESH_APART, REDIS_STRANGERS, REDIS_WATCH_EVERY};
+use crate::defaults::{REDIS_REDIRECT_TARGETS, REDIS_REFRESH_APART, REDIS_WATCH_EVERY};
 use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::url::Address;
 
@@ -27,7 +27,7 @@ pub(super) struct Map {
     current: watch::Sender<Table>,
     wanted: Notify,
     /// Servers that a redirection named and that have no bucket: a member of a cluster that is just being given some.
-    strangers: Mutex<Vec<Arc<Primary>>>,
+    redirect_targets: Mutex<Vec<Arc<Primary>>>,
 }
 
 impl Map {
@@ -38,7 +38,7 @@ impl Map {
             confirmation,
             current: watch::Sender::new(Table::empty()),
             wanted: Notify::new(),
-            strangers: Mutex::new(Vec::new()),
+            redirect_targets: Mutex::new(Vec::new()),
         }
     }
 
@@ -70,16 +70,16 @@ impl Map {
             return Arc::clone(known);
         }
         drop(table);
-        let mut strangers = self.lock();
-        if let Some(known) = strangers.iter().find(is_there) {
+        let mut redirect_targets = self.lock();
+        if let Some(known) = redirect_targets.iter().find(is_there) {
             return Arc::clone(known);
         }
-        if strangers.len() == REDIS_STRANGERS {
-            strangers.remove(0);
+        if redirect_targets.len() == REDIS_REDIRECT_TARGETS {
+            redirect_targets.remove(0);
         }
-        let stranger = self.new_primary(address);
-        strangers.push(Arc::clone(&stranger));
-        stranger
+        let target = self.new_primary(address);
+        redirect_targets.push(Arc::clone(&target));
+        target
     }
 
     /// Looks again and again. Runs until it is dropped.
@@ -109,15 +109,15 @@ impl Map {
     pub(super) async fn look(&self, discovery: &mut Discovery) -> Result<(), String> {
         let before = self.now();
         let found = discovery.look(&before, &self.connector).await?;
-        let mut strangers = self.lock();
+        let mut redirect_targets = self.lock();
         let table = Table::of(&found, |address| {
-            let known = before.primaries.iter().chain(strangers.iter());
+            let known = before.primaries.iter().chain(redirect_targets.iter());
             let mut known = known.filter(|primary| primary.address == *address && !primary.is_deposed());
             known.next().map_or_else(|| self.new_primary(address), Arc::clone)
         });
-        strangers
+        redirect_targets
             .retain(|one| !one.is_deposed() && !table.primaries.iter().any(|primary| primary.id == one.id));
-        drop(strangers);
+        drop(redirect_targets);
         if !table.is(&before) {
             self.current.send_replace(table);
         }
@@ -129,6 +129,8 @@ impl Map {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Primary>>> {
-        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.redirect_targets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
