@@ -202,7 +202,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     }
     let (silence, last) = (Instant::now(), missed_by_who_stays::<S>(&world.books()));
     assert!(last > 0 || S::NODES == 1, "everything came though no wake-up did");
-    progress("whoever stays gets everything", |books| {
+    progress("those that stay get everything", |books| {
         missed_by_who_stays::<S>(books) == 0
     })
     .await;

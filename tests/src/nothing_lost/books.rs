@@ -19,15 +19,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use self::fates::Removals;
-pub use self::fates::{Deleted, Remover, Wish};
 use self::faults::Faults;
 use self::receipts::HeardReceipt;
+use self::removals::Removals;
+pub use self::removals::{Deleted, Remover, Wish};
 use crate::chance::Chance;
 
-mod fates;
 mod faults;
 mod receipts;
+mod removals;
 mod verdict;
 
 /// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
@@ -290,7 +290,9 @@ impl Books {
     ) -> Option<MessageKey> {
         let found = said.and_then(|said| self.find(name, said));
         let Some((number, place)) = found else {
-            self.breach(format!("a message nobody sent arrived at {name}: {said:?}"));
+            self.breach(format!(
+                "a message that was never sent arrived at {name}: {said:?}"
+            ));
             return None;
         };
         let taken = self.taken((number, place), on.opened);

@@ -1,4 +1,4 @@
-//! Receipts: what a sender hears of its message's fate.
+//! Receipts: what a sender learns about the end of its message.
 
 use std::time::Duration;
 

@@ -92,7 +92,7 @@ impl Books {
                 message.removals.by = Some(by);
                 None
             }
-            Deleted::Gone if !may_be_gone => Some("was gone though nobody had removed it"),
+            Deleted::Gone if !may_be_gone => Some("was gone although it was not removed"),
             Deleted::Gone | Deleted::ThereOrGone => None,
         };
         if let Some(breach) = breach {

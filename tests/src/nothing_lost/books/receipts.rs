@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fates::{Remover, expires_from};
+use super::removals::{Remover, expires_from};
 use super::{Books, Connection, MessageKey, NodeNumber, RequestResult, Stage, Subscription};
 
 /// A receipt that was pushed must not come again when its connection and its node lived for so long with it: a PING goes out
@@ -82,23 +82,26 @@ impl Books {
 
     /// Messages that were answered 202, and whose receipt has to come and has not come yet.
     pub fn untold(&self) -> usize {
-        self.fates()
+        self.with_receipts()
             .filter(|(_, _, _, told)| told.is_none())
             .filter(|(subscription, place, ..)| self.must_be_told(subscription, *place))
             .count()
     }
 
     /// What is wrong with what was told, and with what was not.
-    pub(super) fn broken_fates(&self) -> Vec<String> {
+    pub(super) fn broken_receipts(&self) -> Vec<String> {
         let mut breaches = Vec::new();
-        for (number, place, why) in self.fates().filter_map(|(subscription, place, number, told)| {
-            let why = match told {
-                Some(told) => self.contradicts(subscription, place, told)?,
-                None if self.must_be_told(subscription, place) => "has no receipt",
-                None => return None,
-            };
-            Some((number, place, why))
-        }) {
+        for (number, place, why) in self
+            .with_receipts()
+            .filter_map(|(subscription, place, number, told)| {
+                let why = match told {
+                    Some(told) => self.contradicts(subscription, place, told)?,
+                    None if self.must_be_told(subscription, place) => "has no receipt",
+                    None => return None,
+                };
+                Some((number, place, why))
+            })
+        {
             let history = self.history(number, place);
             breaches.push(format!("message {number}/{place} {why} (PR-25): {history}"));
         }
@@ -112,7 +115,7 @@ impl Books {
     }
 
     /// Receipts in one line.
-    pub(super) fn fates_in_words(&self) -> String {
+    pub(super) fn receipts_in_words(&self) -> String {
         let count = |status| {
             self.receipts
                 .values()
@@ -125,11 +128,11 @@ impl Books {
                 .filter(|(_, _, message)| message.removals.by == Some(by))
                 .count()
         };
-        let untold = self.fates().filter(|(.., told)| told.is_none()).count();
+        let untold = self.with_receipts().filter(|(.., told)| told.is_none()).count();
         format!(
             "{} answered 202: {untold} without a receipt, {} receipts 204 and {} 410, {} of them of unanswered ones, {again} \
              came again; {} acknowledged by DELETE, {} taken back",
-            self.fates().count(),
+            self.with_receipts().count(),
             count(204),
             count(410),
             self.unclaimed(),
@@ -139,7 +142,7 @@ impl Books {
     }
 
     /// All messages that were answered 202, and their receipts.
-    fn fates(&self) -> impl Iterator<Item = (&Subscription, usize, usize, Option<&HeardReceipt>)> {
+    fn with_receipts(&self) -> impl Iterator<Item = (&Subscription, usize, usize, Option<&HeardReceipt>)> {
         let numbered = self.subscriptions.iter().enumerate();
         numbered.flat_map(move |(number, subscription)| {
             let messages = subscription.messages.iter().enumerate();
@@ -186,7 +189,7 @@ impl Books {
                 };
                 let ends = [message.removals.cancelling, ending, expires_from(message)];
                 let can_be = ends.into_iter().any(in_time);
-                (!can_be).then_some("has a receipt that says 410, and nobody had given it up")
+                (!can_be).then_some("has a receipt that says 410, and it was not given up")
             }
             _ => None,
         }
@@ -207,7 +210,7 @@ impl Books {
 
     /// Receipts of messages whose sender was not answered.
     fn unclaimed(&self) -> usize {
-        let claimed = self.fates().filter(|(.., told)| told.is_some()).count();
+        let claimed = self.with_receipts().filter(|(.., told)| told.is_some()).count();
         self.receipts.len() - claimed
     }
 

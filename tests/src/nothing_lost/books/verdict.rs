@@ -42,7 +42,7 @@ impl Books {
                 }
             }
         }
-        breaches.extend(self.broken_fates());
+        breaches.extend(self.broken_receipts());
         breaches
     }
 
@@ -62,7 +62,7 @@ impl Books {
             count(|message| message.result == RequestResult::Unknown),
             count(|message| message.result == RequestResult::Unknown && message.first_offer.is_some()),
             self.offers - arrived,
-            self.fates_in_words(),
+            self.receipts_in_words(),
         )
     }
 
