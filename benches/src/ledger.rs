@@ -1,4 +1,4 @@
-//! The books of a measurement: what was sent, what arrived, and how long it took.
+//! What a measurement records: what was sent, what arrived, and how long it took.
 //!
 //! A figure only counts if every message arrived exactly once, unchanged, at the right subscription; the ledger is what
 //! knows. It knows neither sockets nor services: senders and user agents tell it what they did.
@@ -31,7 +31,7 @@ const FAULTS_TOLD: usize = 5;
 /// What was sent and what arrived.
 pub(crate) struct Ledger {
     bodies: Bodies,
-    books: Mutex<Measured>,
+    measured: Mutex<Measured>,
 }
 
 struct Measured {
@@ -70,7 +70,7 @@ impl Ledger {
     pub(crate) fn new(total: usize, warm_up: usize) -> BenchResult<Self> {
         let longest = nanos(PATIENCE);
         let times = || Histogram::new_with_bounds(SHORTEST_NANOS, longest, 3).doing("making a histogram");
-        let books = Measured {
+        let measured = Measured {
             messages: vec![Message::default(); total],
             measured_from: warm_up,
             arrived: 0,
@@ -81,7 +81,7 @@ impl Ledger {
         };
         Ok(Self {
             bodies: Bodies::new(run_number()),
-            books: Mutex::new(books),
+            measured: Mutex::new(measured),
         })
     }
 
@@ -92,39 +92,39 @@ impl Ledger {
 
     /// A message is about to be sent, which was to happen at `due`.
     pub(crate) fn sent(&self, number: usize, subscription: usize, due: Instant) {
-        self.books().messages[number].sent = Some((subscription, due));
+        self.measured().messages[number].sent = Some((subscription, due));
     }
 
     /// A message was answered 201.
     pub(crate) fn accepted(&self, number: usize) {
-        let mut books = self.books();
-        if let Some((_, due)) = books.messages[number].sent
-            && number >= books.measured_from
+        let mut measured = self.measured();
+        if let Some((_, due)) = measured.messages[number].sent
+            && number >= measured.measured_from
         {
-            books.acceptance.saturating_record(nanos(due.elapsed()));
+            measured.acceptance.saturating_record(nanos(due.elapsed()));
         }
     }
 
     /// A subscription's user agent got this body.
     pub(crate) fn arrived(&self, subscription: usize, body: &[u8]) {
         let number = self.bodies.read(body);
-        let mut books = self.books();
+        let mut measured = self.measured();
         let fault = match number {
-            Ok(number) => books.arrived(subscription, number as usize),
+            Ok(number) => measured.arrived(subscription, number as usize),
             Err(harm) => Err(harm.to_owned()),
         };
         if let Err(fault) = fault {
-            books.faults.push(fault);
-            books.wake_all();
+            measured.faults.push(fault);
+            measured.wake_all();
         }
     }
 
     /// Waits until this message has arrived, or something has gone wrong with any.
     pub(crate) async fn arrival_of(&self, number: usize) -> BenchResult<()> {
         poll_fn(|cx| {
-            let mut books = self.books();
-            books.check()?;
-            let message = &mut books.messages[number];
+            let mut measured = self.measured();
+            measured.check()?;
+            let message = &mut measured.messages[number];
             if message.has_arrived {
                 return Poll::Ready(Ok(()));
             }
@@ -139,13 +139,13 @@ impl Ledger {
         let started = Instant::now();
         loop {
             {
-                let books = self.books();
-                books.check()?;
-                if books.arrived >= count {
+                let measured = self.measured();
+                measured.check()?;
+                if measured.arrived >= count {
                     return Ok(());
                 }
-                if books.last_arrival.max(started).elapsed() > LOST_AFTER {
-                    return Err(books.lost(count));
+                if measured.last_arrival.max(started).elapsed() > LOST_AFTER {
+                    return Err(measured.lost(count));
                 }
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -154,31 +154,31 @@ impl Ledger {
 
     /// When the latest message arrived.
     pub(crate) fn last_arrival(&self) -> Instant {
-        self.books().last_arrival
+        self.measured().last_arrival
     }
 
     /// That every message arrived once and unharmed. The figures of a run are worth nothing before.
     pub(crate) fn settle(&self) -> BenchResult<()> {
-        let books = self.books();
-        books.check()?;
-        if books.arrived < books.messages.len() {
-            return Err(books.lost(books.messages.len()));
+        let measured = self.measured();
+        measured.check()?;
+        if measured.arrived < measured.messages.len() {
+            return Err(measured.lost(measured.messages.len()));
         }
         Ok(())
     }
 
     /// From being due to arriving at the user agent.
     pub(crate) fn delivery(&self) -> Times {
-        Times::of(&self.books().delivery)
+        Times::of(&self.measured().delivery)
     }
 
     /// From being due to its 201.
     pub(crate) fn acceptance(&self) -> Times {
-        Times::of(&self.books().acceptance)
+        Times::of(&self.measured().acceptance)
     }
 
-    fn books(&self) -> MutexGuard<'_, Measured> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -281,9 +281,15 @@ mod tests {
         type Spoil = fn(&Ledger);
         let rows: &[(Spoil, &str)] = &[
             (|_| (), "1 of 2 messages did not arrive"),
-            (|books| books.arrived(0, &body(books, 0)), "arrived twice"),
-            (|books| books.arrived(1, &body(books, 1)), "another subscription"),
-            (|books| books.arrived(0, b"nonsense"), "too short"),
+            (
+                |measured| measured.arrived(0, &body(measured, 0)),
+                "arrived twice",
+            ),
+            (
+                |measured| measured.arrived(1, &body(measured, 1)),
+                "another subscription",
+            ),
+            (|measured| measured.arrived(0, b"nonsense"), "too short"),
         ];
         for (spoil, expected) in rows {
             let ledger = Ledger::new(2, 0).unwrap();
@@ -309,6 +315,6 @@ mod tests {
         ledger.settle().unwrap();
         assert!(ledger.delivery().p50 >= Duration::from_millis(999));
         assert!(ledger.acceptance().p50 >= Duration::from_millis(999));
-        assert_eq!(ledger.books().delivery.len(), 1);
+        assert_eq!(ledger.measured().delivery.len(), 1);
     }
 }

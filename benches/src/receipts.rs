@@ -45,9 +45,9 @@ impl Receipts {
     pub(crate) async fn listen(connector: &Connector) -> BenchResult<Self> {
         let subscription = subscription(connector).await?;
         let told = Arc::<ReceiptLog>::default();
-        let books = Arc::clone(&told);
+        let log = Arc::clone(&told);
         let promises = monitor(connector, &subscription).await?;
-        let listening = tokio::spawn(async move { books.take(promises).await });
+        let listening = tokio::spawn(async move { log.take(promises).await });
         Ok(Self {
             subscription,
             told,
@@ -62,7 +62,7 @@ impl Receipts {
 
     /// A message with this URL was answered 202.
     pub(crate) fn asked(&self, message: &str) {
-        self.told.books().messages.entry(message.into()).or_default().0 = true;
+        self.told.log().messages.entry(message.into()).or_default().0 = true;
     }
 
     /// Waits until so many were told.
@@ -70,9 +70,9 @@ impl Receipts {
         let started = Instant::now();
         loop {
             let told = {
-                let books = self.told.books();
-                books.check()?;
-                books.told
+                let log = self.told.log();
+                log.check()?;
+                log.told
             };
             if told >= count {
                 return Ok(());
@@ -86,9 +86,9 @@ impl Receipts {
 
     /// That each was told once, and none that was not asked for.
     pub(crate) fn settle(&self) -> BenchResult<()> {
-        let books = self.told.books();
-        books.check()?;
-        let wrong = books.messages.values().filter(|message| **message != (true, 1));
+        let log = self.told.log();
+        log.check()?;
+        let wrong = log.messages.values().filter(|message| **message != (true, 1));
         match wrong.count() {
             0 => Ok(()),
             wrong => Err(Failure::new(format!(
@@ -115,7 +115,7 @@ impl ReceiptLog {
             };
             let (request, answer) = promise.into_parts();
             match answer.await {
-                Ok(answer) if answer.status() == 204 => self.books().tell(&request.uri().to_string()),
+                Ok(answer) if answer.status() == 204 => self.log().tell(&request.uri().to_string()),
                 Ok(answer) => self.failed(format!("a receipt says {}, not 204", answer.status())),
                 Err(error) => self.failed(format!("a receipt cannot be read: {error}")),
             }
@@ -123,10 +123,10 @@ impl ReceiptLog {
     }
 
     fn failed(&self, fault: String) {
-        self.books().fault.get_or_insert(fault);
+        self.log().fault.get_or_insert(fault);
     }
 
-    fn books(&self) -> MutexGuard<'_, ReceiptCounts> {
+    fn log(&self) -> MutexGuard<'_, ReceiptCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -217,7 +217,7 @@ mod tests {
         ] {
             let receipts = receipts();
             (0..asked).for_each(|_| receipts.asked("http://h/m/1"));
-            (0..told).for_each(|_| receipts.told.books().tell("http://h/m/1"));
+            (0..told).for_each(|_| receipts.told.log().tell("http://h/m/1"));
             assert_eq!(receipts.settle().is_ok(), is_good, "asked {asked}, told {told}");
         }
     }

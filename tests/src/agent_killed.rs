@@ -2,7 +2,7 @@
 //!
 //! One user agent has a few subscriptions, and for each an application server sends one message after the other. In
 //! [`lines`] the command prints each message; in [`handlers`] it runs a command for each, and more goes wrong than a kill.
-//! In the end the books are audited: everything that was answered 201 arrived; what arrived came again only if a kill fell
+//! In the end the checker judges: everything that was answered 201 arrived; what arrived came again only if a kill fell
 //! between the work and the record of it; and no key or subscription has changed.
 //!
 //! What a user agent prints it has decrypted, so what is sent has to be encrypted. That is done with `push-protocol`, the
@@ -26,7 +26,7 @@ const SUBSCRIPTIONS: [&str; 8] = [
     "alerts", "build", "chat", "door", "größe", "mail", "tea time", "z",
 ];
 
-/// The books of a trial.
+/// The checker of a trial.
 pub trait Ledger: Send + 'static {
     /// What was sent, and what of it has arrived.
     fn sent(&mut self) -> &mut Sent;

@@ -21,7 +21,7 @@
 //! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends, and
 //!   [`recipient`]: what it sends encrypted.
 //! - [`nothing_lost`]: the whole system while the service is killed, [`agent_killed`] while the user agent is, and the
-//!   books that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
+//!   checkers that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
 
 use std::future::Future;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Sixteen application servers send at once to user agents of which some stay and some come and go, some speak the WebSocket
 //! and some RFC 8030; and receipts tell them how their messages ended. Nodes are killed with SIGKILL at random
 //! points, sometimes while they are still starting, and started again on the same data and ports. In the end everything is
-//! delivered and the [`books`] are audited against the promise: every 201 came out, every 202 has one true receipt, nothing
+//! delivered and the [`checker`] judges by the promise: every 201 came out, every 202 has one true receipt, nothing
 //! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
 //!
 //! The service has one of two [`Shape`]s: a node alone, or several on a Redis Cluster, where wake-ups get lost as well. Before
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::alone::Alone;
-use self::books::{Books, NodeNumber};
+use self::checker::{Checker, NodeNumber};
 use self::cluster::OnCluster;
 use self::connectors::Connectors;
 use self::line::Manner;
@@ -27,7 +27,7 @@ use crate::chance::Chance;
 use crate::plan::Plan;
 use crate::settings::Settings;
 
-pub mod books;
+pub mod checker;
 
 mod agent;
 mod alone;
@@ -49,7 +49,7 @@ const MANY_PUSHES: u32 = 100;
 const SUBSCRIPTIONS: usize = 4;
 /// How long the drain may take, and what is missed for the next comparison as well.
 const DRAIN: Duration = Duration::from_secs(60);
-/// Between two looks into the books: each reads all of them and keeps all peers from writing, so that a look after each
+/// Between two looks into the checker: each reads all of them and keeps all peers from writing, so that a look after each
 /// change would hold the test up and not the service.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -113,7 +113,7 @@ enum Speech {
 
 /// What all peers share.
 struct World {
-    books: Mutex<Books>,
+    checker: Mutex<Checker>,
     connectors: Connectors,
     phase: watch::Receiver<Phase>,
     habit: fn(usize) -> Habit,
@@ -137,8 +137,8 @@ enum Phase {
 }
 
 impl World {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn checker(&self) -> MutexGuard<'_, Checker> {
+        self.checker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +165,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     let mut chance = Chance::new(plan.seed);
     let (phase, phase_seen) = watch::channel(Phase::Gather);
     let world = Arc::new(World {
-        books: Mutex::new(Books::new(plan.seed, S::NODES)),
+        checker: Mutex::new(Checker::new(plan.seed, S::NODES)),
         connectors: service.connectors(),
         phase: phase_seen,
         habit: S::habit,
@@ -183,8 +183,8 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
             Speech::Rfc8030(manner) => agents.spawn(subscriber::live(world, number, manner, chance)),
         };
     }
-    progress("all user agents have their subscriptions", |books| {
-        books.subscriptions() == S::USER_AGENTS * SUBSCRIPTIONS
+    progress("all user agents have their subscriptions", |checker| {
+        checker.subscriptions() == S::USER_AGENTS * SUBSCRIPTIONS
     })
     .await;
 
@@ -200,41 +200,41 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     while let Some(ended) = senders.join_next().await {
         ended.expect("a sender ends");
     }
-    let (silence, last) = (Instant::now(), missed_by_who_stays::<S>(&world.books()));
+    let (silence, last) = (Instant::now(), missed_by_who_stays::<S>(&world.checker()));
     assert!(last > 0 || S::NODES == 1, "everything came though no wake-up did");
-    progress("those that stay get everything", |books| {
-        missed_by_who_stays::<S>(books) == 0
+    progress("those that stay get everything", |checker| {
+        missed_by_who_stays::<S>(checker) == 0
     })
     .await;
     let silence = silence.elapsed();
-    progress("everything that was accepted arrives", |books| {
-        books.missing() == 0
+    progress("everything that was accepted arrives", |checker| {
+        checker.missing() == 0
     })
     .await;
 
     // A user agent that comes back now has nothing to receive: an echo would come before the closing word.
-    progress("all acknowledgements are settled", Books::is_settled).await;
+    progress("all acknowledgements are settled", Checker::is_settled).await;
     service.hear_again().await;
-    tokio::time::sleep(books::TAKEN_AFTER).await;
-    world.books().everybody_returns();
+    tokio::time::sleep(checker::TAKEN_AFTER).await;
+    world.checker().everybody_returns();
     sender::closing_words(&world).await;
-    progress("the closing words arrive", |books| books.missing() == 0).await;
+    progress("the closing words arrive", |checker| checker.missing() == 0).await;
     phase.send_replace(Phase::Leave);
     while let Some(ended) = agents.join_next().await {
         ended.expect("a user agent ends");
     }
-    progress("everybody is told what became of messages", |books| {
-        books.untold() == 0
+    progress("everybody is told what became of messages", |checker| {
+        checker.untold() == 0
     })
     .await;
     receivers.shutdown().await;
-    nobody_had_to_return::<S>(&mut world.books());
+    nobody_had_to_return::<S>(&mut world.checker());
 
-    let books = world.books();
-    let breaches = books.audit();
+    let checker = world.checker();
+    let breaches = checker.audit();
     let summary = format!(
         "{}; the last {last} for who stays came within {:.1} s of silence; in {:.1} s",
-        books.summary(),
+        checker.summary(),
         silence.as_secs_f64(),
         started.elapsed().as_secs_f64()
     );
@@ -249,17 +249,17 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
 }
 
 /// How much was accepted for those who stay and has not come yet.
-fn missed_by_who_stays<S: Service>(books: &Books) -> usize {
+fn missed_by_who_stays<S: Service>(checker: &Checker) -> usize {
     let who_stays = (0..S::USER_AGENTS).filter(|agent| matches!(S::habit(*agent), Habit::StaysFor(_)));
-    who_stays.map(|agent| books.missing_of(agent)).sum()
+    who_stays.map(|agent| checker.missing_of(agent)).sum()
 }
 
 /// A user agent that stays at a node that lives got everything on one connection.
-fn nobody_had_to_return<S: Service>(books: &mut Books) {
+fn nobody_had_to_return<S: Service>(checker: &mut Checker) {
     for agent in 0..S::USER_AGENTS {
-        let connections = books.connections_of(agent);
+        let connections = checker.connections_of(agent);
         if matches!(S::habit(agent), Habit::StaysFor(_)) && connections != 1 {
-            books.breach(format!("user agent {agent} had to connect {connections} times"));
+            checker.breach(format!("user agent {agent} had to connect {connections} times"));
         }
     }
 }
@@ -275,22 +275,22 @@ fn queues(settings: Settings) -> Settings {
         .set("limits.queue_bytes", 1_073_741_824_u64)
 }
 
-/// Waits for a state of the books, and fails when it is not reached in time.
-async fn progress(world: &World, patience: Duration, what: &str, reached: fn(&Books) -> bool) {
-    let mut news = world.books().news();
+/// Waits for a state of the checker, and fails when it is not reached in time.
+async fn progress(world: &World, patience: Duration, what: &str, reached: fn(&Checker) -> bool) {
+    let mut news = world.checker().news();
     let waiting = async {
-        while !reached(&world.books()) {
+        while !reached(&world.checker()) {
             tokio::time::sleep(LOOK_EVERY).await;
-            news.changed().await.expect("the books are kept");
+            news.changed().await.expect("the checker are kept");
         }
     };
     if tokio::time::timeout(patience, waiting).await.is_err() {
-        let books = world.books();
+        let checker = world.checker();
         panic!(
             "not within {patience:?}: {what}; {}\n{}\n{}",
-            books.summary(),
-            books.waiting(),
-            books.audit().join("\n")
+            checker.summary(),
+            checker.waiting(),
+            checker.audit().join("\n")
         );
     }
 }

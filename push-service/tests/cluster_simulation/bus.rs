@@ -36,17 +36,17 @@ impl World {
         };
         let is_silent = self.plant == Some(Plant::Silent);
         if is_silent || !self.is_calm() && (lost || process.health.is_deaf(self.time_ms())) {
-            self.books().counts.wake_ups_lost += 1;
+            self.checker().counts.wake_ups_lost += 1;
             return trace!(self, "a wake-up of {user_agent} is lost: {}", Letters(&wake_up));
         }
         let wake_up = match self.plant {
             Some(Plant::TrustGap) => self.sent.pretend(seat, wake_up),
             _ => wake_up,
         };
-        self.books().woken(&wake_up);
+        self.checker().woken(&wake_up);
         if twice && !self.is_calm() {
-            self.books().woken(&wake_up);
-            self.books().counts.wake_ups_repeated += 1;
+            self.checker().woken(&wake_up);
+            self.checker().counts.wake_ups_repeated += 1;
             self.send_to(&process, (user_agent, seat, wake_up.clone()));
         }
         self.send_to(&process, (user_agent, seat, wake_up));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use push_protocol::{MessageNumber, Receipt, ReceiptOutcome, Urgency, UserAgentId};
 use push_service::storage::{Attached, Manner, PageRequest, Scope, Seat, Storage as _};
 
-use crate::books::Record;
+use crate::checker::Record;
 use crate::sender::LONG;
 use crate::store::at_once;
 use crate::world::World;
@@ -23,9 +23,9 @@ impl World {
     /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-18: every promised message has arrived, and left storage.
     pub(crate) fn everything_has_come(&self) {
         let Some(message) = self.missing() else { return };
-        let mut books = self.books();
-        let record = &books.records[message];
-        let furthest = books
+        let mut checker = self.checker();
+        let record = &checker.records[message];
+        let furthest = checker
             .furthest
             .get(&record.user_agent)
             .copied()
@@ -41,7 +41,7 @@ impl World {
             "message {message} {:?} for user agent {}, answered 201, {what}",
             record.id, record.agent
         );
-        books.violate(rule, what);
+        checker.violate(rule, what);
     }
 
     /// The first promised message that has not arrived.
@@ -50,7 +50,7 @@ impl World {
             let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
             is_owed && record.left.is_none()
         };
-        self.books().records.iter().position(is_missing)
+        self.checker().records.iter().position(is_missing)
     }
 
     /// PR-10, PR-12, PR-13: connected user agents are told at once. A session that lost its seat to a second device,
@@ -71,15 +71,15 @@ impl World {
         probes.sort_by_key(|(_, end)| *end);
         for (message, end) in probes {
             self.until(end).await;
-            let mut books = self.books();
-            let record = &books.records[message];
+            let mut checker = self.checker();
+            let record = &checker.records[message];
             if record.left.is_none() {
                 let what = format!(
                     "message {message} {:?} for user agent {}, sent when all was calm, did not come in time: \
                      promised: {}, offered: {}",
                     record.id, record.agent, record.promised, record.offered
                 );
-                return books.violate("PR-13", what);
+                return checker.violate("PR-13", what);
             }
         }
     }
@@ -87,16 +87,17 @@ impl World {
     /// Runs until every promised receipt has arrived, or should have.
     pub(crate) async fn until_receipts_are_told(&self) {
         let is_told = |world: &Self| {
-            let books = world.books();
+            let checker = world.checker();
             let is_owed = |record: &Record| record.wants_receipt && record.promised;
-            let is_settled = |record: &Record| record.id.is_some_and(|id| books.settled.contains(&id.nonce));
-            books
+            let is_settled =
+                |record: &Record| record.id.is_some_and(|id| checker.settled.contains(&id.nonce));
+            checker
                 .records
                 .iter()
                 .filter(|record| is_owed(record))
                 .all(is_settled)
         };
-        if self.books().violation.is_some() || is_told(self) {
+        if self.checker().violation.is_some() || is_told(self) {
             return;
         }
         // One node is enough to carry the remaining receipts.
@@ -110,10 +111,10 @@ impl World {
     /// message is left in storage.
     pub(crate) fn close_books(&self) {
         let receipts = self.receipts();
-        let mut books = self.books();
-        books.counts.receipts = receipts.values().map(|ends| ends.len() as u64).sum();
-        for message in 0..books.records.len() {
-            let record = &books.records[message];
+        let mut checker = self.checker();
+        checker.counts.receipts = receipts.values().map(|ends| ends.len() as u64).sum();
+        for message in 0..checker.records.len() {
+            let record = &checker.records[message];
             let told = record.id.and_then(|id| receipts.get(&id.nonce));
             let told = told.map_or(&[][..], Vec::as_slice);
             if let Err(expected) = is_told_right(record, told) {
@@ -121,10 +122,10 @@ impl World {
                     "message {message} {:?}, answered 202: {}, left as {:?}, excused: {:?}; receipts: {told:?}, {expected}",
                     record.id, record.promised, record.left, record.excused
                 );
-                return books.violate("PR-25", what);
+                return checker.violate("PR-25", what);
             }
         }
-        drop(books);
+        drop(checker);
         at_once(self.store.memory.expire(10_000));
         let waiting: u64 = receipts.values().map(|ends| ends.len() as u64).sum();
         let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
@@ -133,17 +134,17 @@ impl World {
             let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
             record.id.is_some() && record.left.is_none() && !is_owed
         };
-        let may_wait = self.books().records.iter().filter(may_wait).count() as u64;
+        let may_wait = self.checker().records.iter().filter(may_wait).count() as u64;
         if left > waiting + may_wait {
             let what = format!("{left} messages are left in storage, and {waiting} of them are receipts");
-            self.books().violate("PR-18", what);
+            self.checker().violate("PR-18", what);
         }
     }
 
     /// How the messages ended, by their nonces, as receipt subscriptions say.
     fn receipts(&self) -> BTreeMap<u64, Vec<ReceiptOutcome>> {
         let queues: BTreeSet<UserAgentId> = self
-            .books()
+            .checker()
             .expected
             .values()
             .map(|(receipts, _)| *receipts)

@@ -359,7 +359,7 @@ impl Device {
             self.world,
             "user agent {} wants {:?} no more", self.agent, standing.subscription
         );
-        self.world.books().excuse_all(now, "unsubscribed", |record| {
+        self.world.checker().excuse_all(now, "unsubscribed", |record| {
             record.subscription == standing.subscription
         });
     }
@@ -394,7 +394,7 @@ impl Device {
         let opened = token.and_then(|token| capabilities().open_push(PushKind::WpushV1, token));
         let (Some(token), Some(opened)) = (token, opened) else {
             let what = format!("user agent {} got a push resource that opens nothing", self.agent);
-            return self.world.books().violate("WS-REG-5", what);
+            return self.world.checker().violate("WS-REG-5", what);
         };
         let mut state = self.agent().state();
         let place = &mut state.names[usize::from(name.0[15])];
@@ -417,7 +417,7 @@ impl Device {
         if identity.is_some_and(|identity| identity.id() == standing.user_agent) {
             if name.0[15] == 0 {
                 let now = self.world.time_ms();
-                self.world.books().confirmed(standing.user_agent, now);
+                self.world.checker().confirmed(standing.user_agent, now);
             }
             state.names[usize::from(name.0[15])].standing = Some(standing);
         }

@@ -129,7 +129,7 @@ impl Link {
             way.there,
             way.back
         );
-        world.books().counts.storage_troubles += 1;
+        world.checker().counts.storage_troubles += 1;
         way
     }
 }
@@ -144,7 +144,7 @@ impl World {
                     self.publish(user_agent, seat, wake_up);
                 }
                 Notice::WakeUp(user_agent, seat, wake_up) => {
-                    self.books().woken(&wake_up);
+                    self.checker().woken(&wake_up);
                     own.push(Notice::WakeUp(user_agent, seat, wake_up));
                 }
                 owes @ Notice::Owes(_) => own.push(owes),
@@ -162,7 +162,7 @@ impl Storage for Link {
             let is_known = at_once(world.store.memory.inspect(user_agent)).is_some();
             let subscribed = at_once(world.store.memory.subscribe(subscribe));
             if let (false, Some(seat)) = (is_known, seat) {
-                world.books().seats.insert(user_agent, seat);
+                world.checker().seats.insert(user_agent, seat);
             }
             subscribed
         })
@@ -205,7 +205,7 @@ impl Storage for Link {
                 let body = enqueue.content.body.clone();
                 let enqueued = at_once(world.store.memory.enqueue(enqueue));
                 let now = world.time_ms();
-                world.books().enqueued(&body, &enqueued, now);
+                world.checker().enqueued(&body, &enqueued, now);
                 enqueued
             })
             .await;
@@ -245,14 +245,14 @@ impl Storage for Link {
         let held = held.to_vec();
         self.step("refresh", move |world| {
             let refreshed = at_once(world.store.memory.refresh(&held));
-            let mut books = world.books();
+            let mut checker = world.checker();
             for ((user_agent, seat), refreshed) in held.iter().zip(&refreshed) {
                 match refreshed {
-                    Refreshed::Held { .. } => _ = books.seats.insert(*user_agent, *seat),
-                    Refreshed::Displaced => books.displaced(*user_agent, *seat),
+                    Refreshed::Held { .. } => _ = checker.seats.insert(*user_agent, *seat),
+                    Refreshed::Displaced => checker.displaced(*user_agent, *seat),
                     Refreshed::Unknown | Refreshed::Trouble => {}
                 }
-                books.counts.compared += 1;
+                checker.counts.compared += 1;
             }
             refreshed
         })
@@ -268,8 +268,8 @@ impl Storage for Link {
         self.step("page", move |world| {
             let paged = at_once(world.store.memory.page(user_agent, seat, page));
             match paged {
-                Paged::Page(_) => _ = world.books().seats.insert(user_agent, seat),
-                Paged::Displaced => world.books().displaced(user_agent, seat),
+                Paged::Page(_) => _ = world.checker().seats.insert(user_agent, seat),
+                Paged::Displaced => world.checker().displaced(user_agent, seat),
                 Paged::Unknown => {}
             }
             paged
@@ -292,7 +292,7 @@ impl Storage for Link {
     ) -> Result<Vec<bool>, StorageError> {
         let messages = messages.to_vec();
         self.step("acknowledge", move |world| {
-            let holder = world.books().seats.get(&user_agent).copied();
+            let holder = world.checker().seats.get(&user_agent).copied();
             if world.plant == Some(Plant::DropDisplaced) && by.is_some_and(|by| holder != Some(by)) {
                 return vec![true; messages.len()];
             }
@@ -303,7 +303,7 @@ impl Storage for Link {
                 "storage removes {messages:?} ({removal:?}) of {user_agent}: {found:?}"
             );
             let now = world.time_ms();
-            world.books().removed(&messages, &found, removal, now);
+            world.checker().removed(&messages, &found, removal, now);
             found
         })
         .await
@@ -318,7 +318,7 @@ impl Storage for Link {
             let answer = at_once(world.store.memory.expect_receipt(receipts, expected));
             if answer == ReceiptExpected::Recorded {
                 world
-                    .books()
+                    .checker()
                     .expected
                     .insert(expected.nonce, (receipts, expected));
             }
@@ -336,9 +336,9 @@ impl Storage for Link {
         self.step("settle_receipts", move |world| {
             trace!(world, "receipts are settled: {outbox:?}");
             {
-                let mut books = world.books();
-                books.counts.settled += outbox.len() as u64;
-                books
+                let mut checker = world.checker();
+                checker.counts.settled += outbox.len() as u64;
+                checker
                     .settled
                     .extend(outbox.iter().map(|outcome| outcome.id.nonce));
             }
@@ -384,7 +384,7 @@ impl Storage for Link {
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
         self.step("overdue", move |world| {
             let overdue = at_once(world.store.memory.overdue(limit));
-            world.books().counts.overdue += overdue.len() as u64;
+            world.checker().counts.overdue += overdue.len() as u64;
             overdue
         })
         .await
@@ -455,7 +455,7 @@ impl Storage for Link {
     }
 }
 
-/// Steps that the books record, and into which bugs are planted.
+/// Steps that the checker records, and into which bugs are planted.
 impl World {
     fn attach(
         self: &Arc<Self>,
@@ -470,7 +470,7 @@ impl World {
         let displaced = match &attached {
             Attached::Known { displaced, .. } => displaced,
             Attached::TooOften { retry_after } => {
-                self.books().attaches_too_often(seat, now, *retry_after);
+                self.checker().attaches_too_often(seat, now, *retry_after);
                 return match self.plant {
                     Some(Plant::Impatient) => Attached::TooOften {
                         retry_after: millis(1),
@@ -481,7 +481,7 @@ impl World {
             Attached::Unknown => return attached,
         };
         if manner == Manner::Insisting {
-            self.books().insists(seat, now);
+            self.checker().insists(seat, now);
         }
         let order = |seat: Seat| (seat.incarnation, seat.session);
         trace!(
@@ -489,16 +489,16 @@ impl World {
             "{user_agent} is {:016x}'s, session {:016x}", seat.incarnation, seat.session
         );
         {
-            let mut books = self.books();
-            books.seats.insert(user_agent, seat);
-            books.counts.attached += 1;
+            let mut checker = self.checker();
+            checker.seats.insert(user_agent, seat);
+            checker.counts.attached += 1;
         }
         match *displaced {
             Some(older) if self.plant == Some(Plant::SeatByOrder) && order(older) > order(seat) => {
                 let _ = at_once(memory.attach(user_agent, older, head, Manner::Insisting));
             }
             Some(older) => {
-                self.books().counts.displaced += 1;
+                self.checker().counts.displaced += 1;
                 self.publish(user_agent, older, WakeUp::Displaced);
             }
             None => {}
@@ -509,10 +509,10 @@ impl World {
     /// PR-10: a release takes the seat from no other session.
     fn release(&self, user_agent: UserAgentId, seat: Seat) {
         let memory = &self.store.memory;
-        let holder = self.books().seats.get(&user_agent).copied();
+        let holder = self.checker().seats.get(&user_agent).copied();
         at_once(memory.release(user_agent, seat));
         if holder == Some(seat) {
-            self.books().seats.remove(&user_agent);
+            self.checker().seats.remove(&user_agent);
             return;
         }
         if let (Some(holder), Some(Plant::ReleaseAnyones)) = (holder, self.plant) {
@@ -520,13 +520,13 @@ impl World {
         }
         if holder.is_some() && !self.store.is_seated(user_agent) {
             let what = format!("a session of {user_agent} that left took the seat from another one");
-            self.books().violate("PR-10", what);
+            self.checker().violate("PR-10", what);
         }
     }
 
     fn settle_again(&self, receipts: UserAgentId, outbox: &[MessageEnd]) {
         for outcome in outbox {
-            let Some((_, expected)) = self.books().expected.get(&outcome.id.nonce).copied() else {
+            let Some((_, expected)) = self.checker().expected.get(&outcome.id.nonce).copied() else {
                 continue;
             };
             at_once(self.store.memory.expect_receipt(receipts, expected));

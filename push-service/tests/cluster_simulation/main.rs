@@ -2,15 +2,15 @@
 //! Wake-ups are lost, late, repeated and out of order; nodes pause, die, drain and come back; user agents move
 //! between nodes or log in twice; and steps of storage answer late, or fail, executed or not.
 //!
-//! Each seed gives one world, the same each time. The [`books`] record what was promised; if a promise is broken, the
+//! Each seed gives one world, the same each time. The [`checker`] records what was promised; if a promise is broken, the
 //! run shows the world's seed, the rule, and the last events.
 //!
 //! `docs/simulation.md` says what is simulated, what is promised, and how to repeat a seed.
 
-mod books;
 mod bus;
 #[path = "../simulation/chance.rs"]
 mod chance;
+mod checker;
 mod closing;
 mod device;
 mod link;

@@ -1,4 +1,4 @@
-//! Bugs that can be planted in the drivers of the simulation, to show that the books find them.
+//! Bugs that can be planted in the drivers of the simulation, to show that the checker finds them.
 
 use crate::runner::{Row, row};
 

@@ -9,7 +9,7 @@ use push_service::broker::{Accepted, ReceiptWish, Refusal, Submission};
 use push_service::budgets::Payer;
 use tokio::time::sleep;
 
-use crate::books::Record;
+use crate::checker::Record;
 use crate::device::Standing;
 use crate::process::Process;
 use crate::store::millis;
@@ -48,7 +48,7 @@ impl World {
             .collect()
     }
 
-    /// Sends a message through some node, and returns its number in the books.
+    /// Sends a message through some node, and returns its number in the checker.
     pub(crate) fn send(self: &Arc<Self>, agent: usize, to: &Standing) -> Option<usize> {
         let node = self.some_node()?;
         let (ttl_secs, topic, wish, size) = {
@@ -66,7 +66,7 @@ impl World {
         let is_calm = self.is_calm();
         let topic = Some(topic).filter(|topic| !is_calm && !topic.is_empty());
         let ttl_secs = if is_calm { LONG } else { ttl_secs };
-        let message = self.books().sent(Record {
+        let message = self.checker().sent(Record {
             agent,
             user_agent: to.user_agent,
             subscription: to.subscription,
@@ -122,14 +122,14 @@ impl World {
     }
 
     fn answer(&self, message: usize, accepted: Result<Accepted, Refusal>) {
-        let mut books = self.books();
+        let mut checker = self.checker();
         match accepted {
             Ok(accepted) => {
                 trace!(
                     self,
-                    "message {message} {:?} is accepted", books.records[message].id
+                    "message {message} {:?} is accepted", checker.records[message].id
                 );
-                books.answered_201(message);
+                checker.answered_201(message);
                 self.tokens
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -137,13 +137,13 @@ impl World {
             }
             Err(refusal) => {
                 trace!(self, "message {message} is refused: {refusal:?}");
-                let record = &books.records[message];
+                let record = &checker.records[message];
                 if refusal == Refusal::SubscriptionGone && record.excused.is_none() {
                     let what =
                         format!("message {message} was told that a subscription is gone, which stands");
-                    books.violate("PR-3", what);
+                    checker.violate("PR-3", what);
                 } else if refusal == Refusal::StorageUnavailable {
-                    books.counts.unanswered += 1;
+                    checker.counts.unanswered += 1;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Shows the books what a node reads from a connection and writes to it, at that moment.
+//! Shows the checker what a node reads from a connection and writes to it, at that moment.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Reply, Request, parse, parse_reply};
 use push_protocol::{MessageId, UserAgentId, UserAgentIdentity};
 
-use crate::books::Where;
+use crate::checker::Where;
 use crate::process::Health;
 use crate::trace::trace;
 use crate::world::World;
@@ -106,7 +106,7 @@ impl Tap {
                 );
                 for id in ids {
                     self.world
-                        .books()
+                        .checker()
                         .acknowledgement_read(id, now, self.connection, &self.health);
                 }
             }
@@ -126,7 +126,7 @@ impl Tap {
                     may_be_late: is_late || self.health.was_disturbed_since(now.saturating_sub(LATE)),
                 };
                 let slack = self.world.offer_slack();
-                self.world.books().offered(id, at, slack);
+                self.world.checker().offered(id, at, slack);
             }
             Seen::Nothing => {}
         }
@@ -138,14 +138,14 @@ impl Tap {
         if said == identity {
             return;
         }
-        let mut books = self.world.books();
-        if books.is_confirmed_before(said.id(), *since) {
+        let mut checker = self.world.checker();
+        if checker.is_confirmed_before(said.id(), *since) {
             let what = format!(
                 "connection {} gets a new identity, but {} has subscriptions that were confirmed",
                 self.connection,
                 said.id()
             );
-            books.violate("PR-3", what);
+            checker.violate("PR-3", what);
         }
     }
 }

@@ -37,7 +37,7 @@ impl World {
         let long = self.chance().within(100..=LONGEST);
         match trouble {
             Trouble::Cut => {
-                self.books().counts.cuts += 1;
+                self.checker().counts.cuts += 1;
                 self.agents[agent].befall(device, Command::Cut);
             }
             Trouble::Move => self.agents[agent].befall(device, Command::Move),
@@ -71,11 +71,11 @@ impl World {
     fn befall_node(self: &Arc<Self>, node: &Arc<Process>, trouble: Trouble, long: u64) {
         match trouble {
             Trouble::Kill => {
-                self.books().counts.kills += 1;
+                self.checker().counts.kills += 1;
                 self.replace_node(node, millis(long));
             }
             Trouble::Pause => {
-                self.books().counts.pauses += 1;
+                self.checker().counts.pauses += 1;
                 node.pause(self, long);
             }
             Trouble::CutOff => node.cut_off(self, long),
@@ -85,7 +85,7 @@ impl World {
                 node.clock.set_by(secs);
             }
             _ => {
-                self.books().counts.drains += 1;
+                self.checker().counts.drains += 1;
                 let (world, node) = (Arc::clone(self), Arc::clone(node));
                 tokio::spawn(async move {
                     Arc::clone(&node).drain(millis(long / 2)).await;

@@ -4,7 +4,7 @@
 //! random bits come from the seed, also for the code under test. So a seed gives the same world each time.
 //!
 //! A world has three phases: troubles; calm, in which every message has to arrive within one period of reconciling
-//! and a bound; and a probe message to every subscription, which has to arrive at once. Then the books are closed.
+//! and a bound; and a probe message to every subscription, which has to arrive at once. Then the checker judges the whole.
 
 use std::ops::Not as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +15,9 @@ use push_service::random::seeded;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::books::{Books, Counts};
 use crate::bus::Sent;
 use crate::chance::Chance;
+use crate::checker::{Checker, Counts};
 use crate::device::Agent;
 use crate::plant::Plant;
 use crate::process::Process;
@@ -32,7 +32,7 @@ pub(crate) struct World {
     chance: Mutex<Chance>,
     pub(crate) weather: Weather,
     pub(crate) plant: Option<Plant>,
-    books: Mutex<Books>,
+    checker: Mutex<Checker>,
     start: Instant,
     calm: AtomicBool,
     /// Signals the end of the troubles.
@@ -49,7 +49,7 @@ pub(crate) struct World {
     pub(crate) requests: Arc<()>,
 }
 
-/// How often the books are checked.
+/// How often the checker is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long after the troubles everything in progress has ended and every user agent is connected again, in
@@ -74,15 +74,15 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing");
-    let books = runtime.block_on(async {
+    let checker = runtime.block_on(async {
         let world = World::new(chance, weather, plant);
         world.run().await;
         world.nodes.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        std::mem::take(&mut *world.books())
+        std::mem::take(&mut *world.checker())
     });
     drop(runtime);
     seeded::seed_this_thread(None);
-    (books.counts, books.violation)
+    (checker.counts, checker.violation)
 }
 
 impl World {
@@ -90,7 +90,7 @@ impl World {
         Arc::new(Self {
             chance: Mutex::new(chance),
             plant,
-            books: Mutex::default(),
+            checker: Mutex::default(),
             start: Instant::now(),
             calm: AtomicBool::new(false),
             calmed: Notify::new(),
@@ -130,7 +130,7 @@ impl World {
     }
 
     fn look(&self, look: impl FnOnce(&Self)) {
-        if self.books().violation.is_none() {
+        if self.checker().violation.is_none() {
             look(self);
         }
     }
@@ -143,13 +143,13 @@ impl World {
     /// The same, or until the condition holds.
     pub(crate) async fn until_or(&self, end_ms: u64, is_so: impl Fn(&Self) -> bool) {
         let end = self.start + millis(end_ms);
-        while Instant::now() < end && self.books().violation.is_none() && !is_so(self) {
+        while Instant::now() < end && self.checker().violation.is_none() && !is_so(self) {
             sleep_until(end.min(Instant::now() + LOOK_EVERY)).await;
             let (now, within) = (self.time_ms(), self.commit_within());
-            let mut books = self.books();
-            books.look_at_acknowledgements(now, within);
-            if books.counts.offered > OFFERS {
-                books.violate("WS-CLS-1", format!("{OFFERS} offers: somebody runs in circles"));
+            let mut checker = self.checker();
+            checker.look_at_acknowledgements(now, within);
+            if checker.counts.offered > OFFERS {
+                checker.violate("WS-CLS-1", format!("{OFFERS} offers: somebody runs in circles"));
             }
         }
     }
@@ -182,8 +182,8 @@ impl World {
         self.chance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn checker(&self) -> MutexGuard<'_, Checker> {
+        self.checker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long until an acknowledgement that a node has read is in storage, without troubles, in milliseconds: after
@@ -249,7 +249,7 @@ impl World {
         let node = self.some_node()?;
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let wire = node.connect(self, connection)?;
-        self.books().counts.channels += 1;
+        self.checker().counts.channels += 1;
         trace!(self, "connection {connection} to node {}", node.health.place);
         Some(wire)
     }

@@ -13,7 +13,7 @@ use push_service::storage::Storage;
 
 use crate::agent::Outage;
 use crate::application::parse_push_resource;
-use crate::books::Done;
+use crate::checker::Done;
 use crate::network::End;
 use crate::plant::Plant;
 use crate::steps::at_once;
@@ -60,7 +60,7 @@ impl World {
             Action::HandOver { message, attempt } => self.hand_over(index, &message, attempt),
             Action::TakeBack(_) => {
                 let what = "a message is taken back, but the application takes everything at once";
-                self.books.violate("PR-45", what.to_owned());
+                self.checker.violate("PR-45", what.to_owned());
             }
             Action::Disconnect(farewell) => self.disconnect(index, farewell),
             Action::Tell(told) => self.told(index, told),
@@ -78,11 +78,11 @@ impl World {
             return;
         }
         if let Change::Attempt { message, count } = change
-            && let Some(record) = self.books.by_key(*message)
+            && let Some(record) = self.checker.by_key(*message)
         {
             // Attempts are taken back: it was an outage, as far as the session can tell.
             let before = agent.disk.durable.messages.tried(*message).attempts;
-            self.books.records[record].uncounted += before.saturating_sub(*count);
+            self.checker.records[record].uncounted += before.saturating_sub(*count);
         }
         agent.disk.apply(change);
         agent.shares_since = match agent.disk.durable.registrations.len() {
@@ -100,9 +100,9 @@ impl World {
         }
         if let Change::Done(key) = change {
             let done = agent.done.take().unwrap_or(Done::Dropped);
-            if let Some(message) = self.books.by_key(*key) {
+            if let Some(message) = self.checker.by_key(*key) {
                 agent.holding.remove(&message);
-                self.books.done(message, done);
+                self.checker.done(message, done);
             }
         }
     }
@@ -126,7 +126,7 @@ impl World {
                 } else {
                     "WS-HEL-6"
                 };
-                self.books.violate(rule, what);
+                self.checker.violate(rule, what);
                 return;
             }
         }
@@ -153,7 +153,7 @@ impl World {
             .as_ref()
             .is_some_and(UserAgent::is_live)
         {
-            self.books.counts.acknowledged_again += 1;
+            self.checker.counts.acknowledged_again += 1;
             self.send_from(index, said);
         }
     }
@@ -180,15 +180,15 @@ impl World {
     /// The message is decrypted, and the application has it for a while.
     pub(crate) fn hand_over(&mut self, index: usize, arrived: &Arc<Arrived>, attempt: u32) {
         let (key, agent) = (arrived.key(), &self.agents[index]);
-        let Some(message) = self.books.by_key(key) else {
+        let Some(message) = self.checker.by_key(key) else {
             let what = format!("user agent {index} was handed a message that nobody sent");
-            return self.books.violate("PR-6", what);
+            return self.checker.violate("PR-6", what);
         };
-        let record = &self.books.records[message];
+        let record = &self.checker.records[message];
         let readable = agent.disk.keys.get(&record.name) == Some(&record.keys) && record.agent == index;
         if !agent.wanted.contains_key(&record.name) && readable {
             let what = format!("message {message} was handed over after the end of its subscription");
-            self.books.violate("WP-SUB-10", what);
+            self.checker.violate("WP-SUB-10", what);
         }
         if self.plant == Some(Plant::AcknowledgeFirst) {
             let say = Say::Acknowledge {
@@ -211,10 +211,10 @@ impl World {
             self.perform_one(index, action);
         }
         if readable {
-            let subscription = self.books.records[message].subscription;
+            let subscription = self.checker.records[message].subscription;
             trace!(self, "message {message} is handed over, attempt {attempt}");
             let limits = &self.weather.user_agent;
-            self.books
+            self.checker
                 .handed_over(message, subscription, limits.attempts + limits.crashes);
             self.agents[index].in_hand.insert(message);
             self.hold(index, message, key);
@@ -243,7 +243,7 @@ impl World {
             return;
         };
         agent.holding.retain(|_, key| machine.holds(*key));
-        let (records, name) = (&self.books.records, self.books.records[message].name);
+        let (records, name) = (&self.checker.records, self.checker.records[message].name);
         let of = agent.holding.keys().filter(|held| {
             let record = &records[**held];
             record.name == name && record.stored_at() >= Some(shares_since)
@@ -252,13 +252,13 @@ impl World {
         if held > most {
             let what =
                 format!("{held} messages of {name} are held, of {most} that one subscription may have");
-            self.books.violate("PR-46", what);
+            self.checker.violate("PR-46", what);
         }
     }
 
     /// Whether the application can't work with this message now, whatever is in it.
     fn outage_of(&self, index: usize, message: usize) -> Option<Outage> {
-        let name = self.books.records[message].name;
+        let name = self.checker.records[message].name;
         let outage = self.agents[index].outage?;
         let concerns = outage.until > self.now && outage.name.is_none_or(|of| of == name);
         concerns.then_some(outage)
@@ -267,8 +267,8 @@ impl World {
     /// The user agent is told the id that its service would have given.
     pub(crate) fn rename(&self, arrived: &mut Arrived) {
         let id = MessageId::parse(&arrived.id);
-        if let Some(message) = id.and_then(|id| self.books.by_id(id)) {
-            arrived.id = self.books.records[message].alias.as_str().into();
+        if let Some(message) = id.and_then(|id| self.checker.by_id(id)) {
+            arrived.id = self.checker.records[message].alias.as_str().into();
         }
     }
 
@@ -277,8 +277,8 @@ impl World {
         let Say::Acknowledge { message, disposition } = say else {
             return say.clone();
         };
-        let record = self.books.by_key(message.key());
-        let Some(id) = record.and_then(|record| self.books.records[record].id) else {
+        let record = self.checker.by_key(message.key());
+        let Some(id) = record.and_then(|record| self.checker.records[record].id) else {
             return say.clone();
         };
         let mut message = Arrived::clone(message);
@@ -291,9 +291,9 @@ impl World {
 
     /// [`Plant::EqualIds`].
     pub(crate) fn is_done_elsewhere(&self, index: usize, arrived: &Arrived) -> bool {
-        let record = self.books.by_key(arrived.key());
-        let record = record.map(|record| &self.books.records[record]);
-        record.is_some_and(|record| record.agent == index && self.books.is_done_elsewhere(record))
+        let record = self.checker.by_key(arrived.key());
+        let record = record.map(|record| &self.checker.records[record]);
+        record.is_some_and(|record| record.agent == index && self.checker.is_done_elsewhere(record))
     }
 
     /// [`Plant::EqualIds`].
@@ -313,7 +313,7 @@ impl World {
         }
         let release = !self.calm && self.chance.one_in(self.weather.release_one_in);
         let outage = self.outage_of(index, message);
-        let record = &mut self.books.records[message];
+        let record = &mut self.checker.records[message];
         let readable = self.agents[index].disk.keys.get(&record.name) == Some(&record.keys);
         if readable && record.kills && outage.is_none() {
             trace!(self, "message {message} kills user agent {index}");
@@ -325,7 +325,7 @@ impl World {
             record.released += 1;
             Outcome::Released
         } else if let Some(outage) = outage {
-            self.books.counts.in_outages += 1;
+            self.checker.counts.in_outages += 1;
             if outage.is_known {
                 Outcome::Unable
             } else {
@@ -338,8 +338,8 @@ impl World {
             Outcome::Succeeded
         };
         match outcome {
-            Outcome::Failed => self.books.failed(message),
-            Outcome::Succeeded => self.books.succeeded(message),
+            Outcome::Failed => self.checker.failed(message),
+            Outcome::Succeeded => self.checker.succeeded(message),
             Outcome::Released => {
                 self.agents[index].holding.remove(&message);
             }
@@ -360,11 +360,11 @@ impl World {
         self.tell_machine(index, |machine, out| machine.handled(key, told, now, out));
         self.agents[index].done = None;
         self.agents[index].in_hand.remove(&message);
-        let record = &mut self.books.records[message];
+        let record = &mut self.checker.records[message];
         let is_failure = matches!(outcome, Outcome::Failed | Outcome::Unable);
         if is_failure && record.done.is_none() && attempts(self) <= before {
             // In an outage, as far as the session can tell, failures don't count (PR-45).
-            self.books.records[message].uncounted += 1;
+            self.checker.records[message].uncounted += 1;
         }
     }
 
@@ -376,7 +376,7 @@ impl World {
             SessionEvent::Renewed {
                 name, push_resource, ..
             } => {
-                self.books.counts.renewed += 1;
+                self.checker.counts.renewed += 1;
                 self.tell_sender(index, name, push_resource, true);
             }
             SessionEvent::GaveUp { message, reason, .. } => {
@@ -391,19 +391,19 @@ impl World {
                     GiveUpReason::Crashes => tried.attempts + tried.unfinished >= limits.crashes,
                     GiveUpReason::Outages => true,
                 };
-                if let Some(record) = self.books.by_key(message) {
-                    self.books.gave_up(record, reason, &self.weather.user_agent);
+                if let Some(record) = self.checker.by_key(message) {
+                    self.checker.gave_up(record, reason, &self.weather.user_agent);
                 }
                 if !is_right && self.plant.is_none() {
                     let what = format!("a message was given up after too many {reason:?}, but {tried:?}");
-                    self.books.violate("WP-RCV-6", what);
+                    self.checker.violate("WP-RCV-6", what);
                 }
             }
             SessionEvent::Disconnected {
                 why: Why::CatchUp, ..
-            } => self.books.counts.catch_ups += 1,
+            } => self.checker.counts.catch_ups += 1,
             SessionEvent::Stopped => {
-                self.books.counts.stops += 1;
+                self.checker.counts.stops += 1;
                 self.end_life(index);
                 let wait = self.chance.within(0..=30_000);
                 self.after(wait, Event::Revive(index));

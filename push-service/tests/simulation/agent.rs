@@ -11,7 +11,7 @@ use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, wri
 use push_protocol::wire::websocket::{Reply, parse_reply};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
 
-use crate::books::Done;
+use crate::checker::Done;
 use crate::network::{ConnectionId, End};
 use crate::plant::Plant;
 use crate::trace::trace;
@@ -201,7 +201,7 @@ impl World {
         machine.tick(now, &mut agent.actions);
         if machine.next_due() <= now {
             let what = format!("a tick of user agent {index}'s session is due again at once");
-            self.books.violate("WS-CLS-1", what);
+            self.checker.violate("WS-CLS-1", what);
         }
         self.act(index);
     }
@@ -264,7 +264,7 @@ impl World {
                 Ok(None) => break,
                 Err(error) => {
                     let what = format!("user agent {index} can't read: {error}");
-                    return self.books.violate("WS-CON-3", what);
+                    return self.checker.violate("WS-CON-3", what);
                 }
             };
             agent.unread.drain(..taken);
@@ -287,7 +287,7 @@ impl World {
             Heard::Pong => self.tell_machine(index, |machine, _| machine.heard(now)),
             Heard::Nonsense => {
                 let what = "the user agent understands nothing of what the service says";
-                self.books.violate("WS-NOT-1", what.to_owned());
+                self.checker.violate("WS-NOT-1", what.to_owned());
             }
             Heard::Ping(payload) => {
                 let mut out = Vec::new();
@@ -323,7 +323,7 @@ impl World {
         }
         if lie.is_some() {
             trace!(self, "user agent {index} hears a lie: {lie:?}");
-            self.books.counts.lies += 1;
+            self.checker.counts.lies += 1;
         }
         let heard = match lie {
             Some(Lie::Renamed) => Identity::parse(&format!("{:032x}", self.chance.bits())),
@@ -340,13 +340,13 @@ impl World {
         if self.agents[index].machine.is_none() {
             return;
         }
-        self.books.counts.deaths += 1;
+        self.checker.counts.deaths += 1;
         trace!(self, "user agent {index} dies");
         if let Some(connection) = self.agents[index].connection {
             self.abandon(connection, End::Agent);
         }
         for message in std::mem::take(&mut self.agents[index].in_hand) {
-            self.books.records[message].crashed += 1;
+            self.checker.records[message].crashed += 1;
         }
         self.end_life(index);
         if comes_back {
@@ -365,7 +365,7 @@ impl World {
         agent.in_hand = BTreeSet::new();
         agent.holding = BTreeMap::new();
         agent.life += 1;
-        self.books.forget_streaks(index, None);
+        self.checker.forget_streaks(index, None);
     }
 
     /// Bounds, and that the disk and the session agree.
@@ -373,16 +373,16 @@ impl World {
         let agent = &self.agents[index];
         let Some(machine) = &agent.machine else { return };
         let (held, most) = (machine.held(), self.weather.user_agent.held_messages);
-        let agree = !self.books.counts.events.is_multiple_of(16)
+        let agree = !self.checker.counts.events.is_multiple_of(16)
             || self.plant.is_some()
             || *machine.durable() == agent.disk.durable;
         if held > most && self.plant != Some(Plant::SharesIgnored) {
             let what = format!("user agent {index} holds {held} messages, of {most}");
-            self.books.violate("WP-RCV-6", what);
+            self.checker.violate("WP-RCV-6", what);
         }
         if !agree {
             let what = format!("user agent {index} and its disk disagree");
-            self.books.violate("WS-ACK-5", what);
+            self.checker.violate("WS-ACK-5", what);
         }
     }
 }

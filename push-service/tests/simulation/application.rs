@@ -8,7 +8,7 @@ use push_protocol::session::user_agent::{PushResource, Stage};
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId};
 use push_service::storage::{Caps, Confirm, Enqueue, Enqueued, Removal, Storage};
 
-use crate::books::Record;
+use crate::checker::Record;
 use crate::plant::Plant;
 use crate::steps::at_once;
 use crate::trace::trace;
@@ -68,13 +68,13 @@ impl World {
         let Some(life) = self.agents[index].wanted.remove(&name) else {
             return;
         };
-        self.books.counts.unsubscribed += 1;
+        self.checker.counts.unsubscribed += 1;
         trace!(self, "the application of {index} wants {name} no more");
         self.agents[index].introduced.remove(&name);
-        self.books.forget_streaks(index, Some(name));
+        self.checker.forget_streaks(index, Some(name));
         self.senders.remove(&(index, name));
         let of = |record: &Record| (record.agent, record.name, record.life) == (index, name, life);
-        self.books.excuse_all(self.now, "unsubscribed", of);
+        self.checker.excuse_all(self.now, "unsubscribed", of);
         if self.plant != Some(Plant::KeepUnsubscribed) {
             self.tell_machine(index, |machine, out| machine.unsubscribe(name, now, out));
         }
@@ -148,7 +148,7 @@ impl World {
         }
         let Some((user_agent, subscription)) = parse_push_resource(push_resource) else {
             let what = format!("{index} got a push resource that its service never made");
-            return self.books.violate("WS-REG-5", what);
+            return self.checker.violate("WS-REG-5", what);
         };
         agent.introduced.insert(name);
         trace!(
@@ -213,7 +213,7 @@ impl World {
             .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
         let has_filter = self.weather.troubles.contains(&Trouble::Filter);
         let calm = self.calm;
-        let message = self.books.sent(Record {
+        let message = self.checker.sent(Record {
             agent,
             name,
             life,
@@ -249,13 +249,13 @@ impl World {
         if self.node.down {
             return;
         }
-        if self.plant == Some(Plant::LostEnqueue) && !self.books.records[message].promised {
-            self.books.answered_201(message);
+        if self.plant == Some(Plant::LostEnqueue) && !self.checker.records[message].promised {
+            self.checker.answered_201(message);
             return self.after(5_000, Event::Enqueue(message));
         }
         let nonce = self.chance.bits();
         let size = self.chance.within(16..=self.weather.body) as usize;
-        let record = &self.books.records[message];
+        let record = &self.checker.records[message];
         let agent = record.agent;
         let Some(sender) = self.senders.get(&(agent, record.name)) else {
             return;
@@ -286,13 +286,13 @@ impl World {
             Enqueued::Stored { id, evicted, .. } => {
                 if evicted > 0 {
                     let others = |record: &Record| record.agent == agent && record.id.is_some();
-                    self.books.excuse_all(self.now, "evicted", others);
+                    self.checker.excuse_all(self.now, "evicted", others);
                 }
-                self.books.stored(message, id, self.weather.equal_ids, self.now);
+                self.checker.stored(message, id, self.weather.equal_ids, self.now);
             }
             Enqueued::Passed { id, .. } => {
-                self.books.counts.passing += 1;
-                self.books.stored(message, id, self.weather.equal_ids, self.now);
+                self.checker.counts.passing += 1;
+                self.checker.stored(message, id, self.weather.equal_ids, self.now);
             }
             Enqueued::NoSubscription
             | Enqueued::QueueFull
@@ -311,15 +311,15 @@ impl World {
     /// The answer reaches its application server, if the node lived to give it (PR-2).
     pub(crate) fn enqueued(&mut self, message: usize, incarnation: u64) {
         if self.node.incarnation == incarnation {
-            self.books.answered_201(message);
+            self.checker.answered_201(message);
         } else {
-            self.books.counts.unanswered += 1;
+            self.checker.counts.unanswered += 1;
         }
     }
 
     pub(crate) fn cancel(&mut self) {
         let waiting = |record: &Record| record.done.is_none() && record.ttl_secs > 0;
-        let (records, chance) = (&self.books.records, &mut self.chance);
+        let (records, chance) = (&self.checker.records, &mut self.chance);
         if records.is_empty() {
             return;
         }
@@ -335,7 +335,7 @@ impl World {
             self.storage
                 .acknowledge(sender.user_agent, &[id], how, confirm, None),
         );
-        self.books.excuse(message, self.now, "cancelled");
+        self.checker.excuse(message, self.now, "cancelled");
         self.tell_announced();
     }
 }

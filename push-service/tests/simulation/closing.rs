@@ -8,7 +8,7 @@ use push_service::storage::Storage;
 
 use crate::agent::Outage;
 use crate::application::{LONG, Sender, parse_push_resource};
-use crate::books::Done;
+use crate::checker::Done;
 use crate::steps::at_once;
 use crate::world::World;
 
@@ -18,17 +18,17 @@ const LARGEST_BESIDE_BODY: usize = 300;
 impl World {
     /// WS-REG-9, WP-RFR-2: every subscription that is wanted stands, and its application server knows where.
     pub(crate) fn probe(&mut self) {
-        let since = self.books.counts.channels - self.quiet_channels;
+        let since = self.checker.counts.channels - self.quiet_channels;
         if since > 0 {
             let what = format!("{since} connections although all has been calm for long");
-            return self.books.violate("WS-CLS-1", what);
+            return self.checker.violate("WS-CLS-1", what);
         }
-        self.probes_from = self.books.records.len();
+        self.probes_from = self.checker.records.len();
         for index in 0..self.agents.len() {
             for name in self.agents[index].wanted.clone().into_keys() {
                 if let Err(what) = self.stands(index, name) {
                     let what = format!("after all is calm, {name} of user agent {index}: {what}");
-                    return self.books.violate("WP-RFR-2", what);
+                    return self.checker.violate("WP-RFR-2", what);
                 }
                 self.send_one(Some((index, name)));
             }
@@ -55,7 +55,7 @@ impl World {
             else {
                 continue;
             };
-            self.books.counts.stuck += 1;
+            self.checker.counts.stuck += 1;
             self.stuck.push((index, name));
             self.agents[index].outage = Some(Outage {
                 until: u64::MAX,
@@ -70,7 +70,7 @@ impl World {
 
     /// A message to each other subscription of the same user agents.
     pub(crate) fn beside(&mut self) {
-        self.beside_from = self.books.records.len();
+        self.beside_from = self.checker.records.len();
         for (index, stuck) in self.stuck.clone() {
             for name in self.agents[index].wanted.clone().into_keys() {
                 if name != stuck {
@@ -82,10 +82,10 @@ impl World {
 
     /// They are handled by now; and what was stuck may go on.
     pub(crate) fn judge(&mut self) {
-        for message in self.beside_from..self.books.records.len() {
-            if self.books.records[message].done != Some(Done::Handled) {
+        for message in self.beside_from..self.checker.records.len() {
+            if self.checker.records[message].done != Some(Done::Handled) {
                 let what = format!("message {message} was not handled beside a subscription that fails");
-                self.books.violate("PR-46", what);
+                self.checker.violate("PR-46", what);
             }
         }
         for agent in &mut self.agents {
@@ -119,33 +119,33 @@ impl World {
 
     /// Everything that was promised was kept.
     pub(crate) fn close_books(&mut self) {
-        for message in 0..self.books.records.len() {
-            let record = &self.books.records[message];
+        for message in 0..self.checker.records.len() {
+            let record = &self.checker.records[message];
             if record.ttl_secs > 0 && record.ttl_secs < LONG && record.done.is_none() {
-                self.books.counts.expired += 1;
+                self.checker.counts.expired += 1;
             }
-            let record = &self.books.records[message];
+            let record = &self.checker.records[message];
             if record.promised && record.ttl_secs >= LONG && record.excused.is_none() {
                 self.close_record(message);
             }
             let is_probe = message >= self.probes_from;
-            if is_probe && self.books.records[message].done.is_none() {
+            if is_probe && self.checker.records[message].done.is_none() {
                 let what = format!("message {message}, sent when all was calm, did not arrive");
-                self.books.violate("WP-RFR-2", what);
+                self.checker.violate("WP-RFR-2", what);
             }
         }
         at_once(self.storage.expire(10_000));
         let left = self.storage.usage().map_or(0, |usage| usage.messages);
         if left > 0 {
             let what = format!("{left} messages are left in storage although everybody is done");
-            self.books.violate("PR-18", what);
+            self.checker.violate("PR-18", what);
         }
     }
 
     /// PR-1, PR-7, PR-11, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
     /// even if hints were lost, other messages filled the window, or a filter held it back.
     fn close_record(&mut self, message: usize) {
-        let record = &self.books.records[message];
+        let record = &self.checker.records[message];
         let (id, agent) = (record.id, record.agent);
         let (rule, what) = match record.done {
             Some(Done::Handled | Done::GivenUp) => return,
@@ -163,6 +163,6 @@ impl World {
             .as_ref()
             .is_some_and(UserAgent::is_live);
         let what = format!("message {message} {id:?} for {agent} (live: {live}), answered 201, {what}");
-        self.books.violate(rule, what);
+        self.checker.violate(rule, what);
     }
 }

@@ -49,8 +49,8 @@ impl Connection {
 impl World {
     /// The user agent begins a connection.
     pub(crate) fn connect(&mut self, agent: usize) -> ConnectionId {
-        self.books.counts.channels += 1;
-        let connection = self.books.counts.channels;
+        self.checker.counts.channels += 1;
+        let connection = self.checker.counts.channels;
         let life = self.agents[agent].life;
         self.connections.insert(
             connection,
@@ -110,7 +110,7 @@ impl World {
 
     /// Breaks a connection. What is under way arrives or doesn't; each end learns of it at once, late or never.
     pub(crate) fn cut(&mut self, connection: ConnectionId) {
-        self.books.counts.cuts += 1;
+        self.checker.counts.cuts += 1;
         trace!(self, "connection {connection} breaks");
         for to in [End::Node, End::Agent] {
             let lost = self.chance.one_in(2);

@@ -64,7 +64,7 @@ pub(crate) struct Channel {
     pub(crate) claimed: Option<UserAgentId>,
     /// Who the user agent said that it is.
     pub(crate) said: Option<UserAgentIdentity>,
-    /// What is on the wire, as the books see it.
+    /// What is on the wire, as the checker sees it.
     pub(crate) on_wire: VecDeque<MessageId>,
     pub(crate) tick_at: u64,
 }
@@ -213,7 +213,7 @@ impl World {
             if channel.inbox.len() < inbox {
                 channel.inbox.push_back(wake_up);
             } else {
-                self.books.counts.wake_ups_lost += 1;
+                self.checker.counts.wake_ups_lost += 1;
                 channel.marks.read_again = self.plant != Some(Plant::DropWakeUp);
             }
             let wait = self.chance.within(0..=20);
@@ -266,11 +266,11 @@ impl World {
             channel.session.tick(now, out);
             if channel.session.next_due() <= now {
                 let what = format!("a tick of the service's session is due again at once: {out:?}");
-                self.books.violate("PR-16", what);
+                self.checker.violate("PR-16", what);
             }
         }
         if marks.displaced {
-            self.books.counts.displaced += 1;
+            self.checker.counts.displaced += 1;
             channel.session.close(CloseReason::Displaced, out);
         }
         if marks.drain && !channel.request {

@@ -1,4 +1,4 @@
-//! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
+//! Bugs to be planted in the drivers of the simulation, so that one sees that the checker would find them.
 
 use crate::runner::{Row, row};
 

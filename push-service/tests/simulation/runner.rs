@@ -21,7 +21,7 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-/// A bug that can be planted, what it does, and the rules of which the books must name one.
+/// A bug that can be planted, what it does, and the rules of which the checker must name one.
 pub(crate) struct Row<Plant> {
     pub(crate) plant: Plant,
     pub(crate) name: &'static str,

@@ -61,7 +61,7 @@ impl World {
         };
         let trouble = !self.calm && self.chance.one_in(self.weather.storage_trouble_one_in);
         let answer = if trouble {
-            self.books.counts.storage_troubles += 1;
+            self.checker.counts.storage_troubles += 1;
             trace!(self, "storage has trouble with {step:?} of channel {channel}");
             // What could not be answered may have happened.
             if self.chance.one_in(2) {
@@ -155,16 +155,19 @@ impl World {
             .acknowledge(user_agent, messages, how, confirm, Some(seat));
         at_once(step);
         for id in messages {
-            let record = self.books.by_id(*id).map(|message| &self.books.records[message]);
+            let record = self
+                .checker
+                .by_id(*id)
+                .map(|message| &self.checker.records[message]);
             let kept = record.is_some_and(|record| record.done.is_some() || record.excused.is_some());
             if !kept {
                 let what = format!("{id:?} was acknowledged before its user agent was done with it");
-                let is_double =
-                    record.is_some_and(|record| record.attempts == 0 && self.books.is_done_elsewhere(record));
-                self.books
+                let is_double = record
+                    .is_some_and(|record| record.attempts == 0 && self.checker.is_done_elsewhere(record));
+                self.checker
                     .violate(if is_double { "PR-46" } else { "WP-RCV-5" }, what);
             }
-            self.books.acknowledged(*id, self.now);
+            self.checker.acknowledged(*id, self.now);
         }
     }
 

@@ -61,7 +61,7 @@ impl World {
 
     /// PR-45: what the application of a subscription needs is away, or what those of all need.
     fn outage(&mut self, agent: usize) {
-        self.books.counts.outages += 1;
+        self.checker.counts.outages += 1;
         let wanted: Vec<_> = self.agents[agent].wanted.keys().copied().collect();
         let name = match self.chance.one_in(2) && !wanted.is_empty() {
             true => Some(self.chance.pick(&wanted)),
@@ -89,7 +89,7 @@ impl World {
         };
         let wait = self.chance.within(0..=45_000);
         if let Some(connection) = self.connections.get_mut(&id) {
-            self.books.counts.stalls += 1;
+            self.checker.counts.stalls += 1;
             connection.stalled = true;
             self.after(wait, Event::Unstall(id));
         }
@@ -112,7 +112,7 @@ impl World {
         if self.node.down {
             return;
         }
-        self.books.counts.node_restarts += 1;
+        self.checker.counts.node_restarts += 1;
         self.replace_node();
         self.node.down = true;
         let wait = self.chance.within(100..=20_000);
@@ -138,7 +138,7 @@ impl World {
         if self.node.down {
             return;
         }
-        self.books.counts.drains += 1;
+        self.checker.counts.drains += 1;
         self.node.down = true;
         let channels: Vec<ConnectionId> = self.node.channels.keys().copied().collect();
         for id in channels {
@@ -186,8 +186,8 @@ impl World {
             }
         }
         trace!(self, "storage forgets user agent {index}");
-        self.books.counts.identities_lost += 1;
-        self.books
+        self.checker.counts.identities_lost += 1;
+        self.checker
             .excuse_all(self.now, "forgotten", |record| record.agent == index);
     }
 

@@ -44,7 +44,7 @@ impl World {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.books
+                    self.checker
                         .violate("WS-CON-3", format!("the service can't read: {error}"));
                     break;
                 }
@@ -92,7 +92,7 @@ impl World {
             Heard::Register(_) | Heard::Unregister(_) | Heard::Acknowledge(_) => {
                 if !channel.session.may_request(out) {
                     let what = "the user agent asked for something before it was welcomed";
-                    return self.books.violate("WS-HEL-1", what.to_owned());
+                    return self.checker.violate("WS-HEL-1", what.to_owned());
                 }
                 self.request(id, channel, heard);
             }
@@ -130,12 +130,12 @@ impl World {
                 Action::Offer(message) => {
                     trace!(self, "channel {id} offers {:?}", message.id);
                     let slack = 4 * self.weather.storage + 3_000;
-                    self.books.offered(message.id, self.now, slack);
+                    self.checker.offered(message.id, self.now, slack);
                     if message.id.number.0 != 0 {
                         channel.on_wire.push_back(message.id);
                     }
                     if channel.on_wire.len() > usize::from(self.weather.service.in_flight) {
-                        self.books
+                        self.checker
                             .violate("PR-16", format!("channel {id} offers more than its window"));
                     }
                     write_notification(&mut channel.out, &message);
@@ -178,7 +178,7 @@ impl World {
                 && self.weather.storage < 20
             {
                 let what = format!("channel {id} gets a new identity, but storage knows the old one");
-                self.books.violate("PR-3", what);
+                self.checker.violate("PR-3", what);
             }
             self.claim(id, channel, identity.id());
         }

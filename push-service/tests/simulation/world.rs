@@ -4,7 +4,7 @@
 //! is the same world each time.
 //!
 //! A world has three parts: the troubles; then calm, in which user agents and service must find together again; then the probe, a
-//! message to every subscription, before the books are closed.
+//! message to every subscription, before the checker judges the whole.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,8 +20,8 @@ use push_service::storage::memory::Memory;
 
 use crate::agent::Agent;
 use crate::application::Sender;
-use crate::books::Books;
 use crate::chance::Chance;
+use crate::checker::Checker;
 use crate::network::{Connection, ConnectionId, End};
 use crate::node::{Announced, Node};
 use crate::plant::Plant;
@@ -159,7 +159,7 @@ pub(crate) struct World {
     pub(crate) refuse_until: u64,
     pub(crate) agents: Vec<Agent>,
     pub(crate) senders: BTreeMap<(usize, SubscriptionName), Sender>,
-    pub(crate) books: Books,
+    pub(crate) checker: Checker,
     pub(crate) calm: bool,
     /// The messages of the probe begin here.
     pub(crate) probes_from: usize,
@@ -197,7 +197,7 @@ impl World {
             refuse_until: 0,
             agents: (0..weather.agents).map(Agent::new).collect(),
             senders: BTreeMap::new(),
-            books: Books::default(),
+            checker: Checker::default(),
             calm: false,
             probes_from: usize::MAX,
             quiet_channels: 0,
@@ -210,22 +210,22 @@ impl World {
     }
 
     /// Lets everything happen, to the end or to the first broken promise.
-    pub(crate) fn run(mut self) -> Books {
+    pub(crate) fn run(mut self) -> Checker {
         self.begin();
-        while !self.ended && self.books.violation.is_none() {
+        while !self.ended && self.checker.violation.is_none() {
             let Some(Reverse(Entry { at, event, .. })) = self.queue.pop() else {
                 break;
             };
             self.clock.advance(Duration::from_millis(at - self.now));
             self.now = at;
-            self.books.counts.events += 1;
-            if self.books.counts.events > EVENTS {
-                self.books
+            self.checker.counts.events += 1;
+            if self.checker.counts.events > EVENTS {
+                self.checker
                     .violate("WS-CLS-1", format!("{EVENTS} events: somebody runs in circles"));
             }
             self.happen(*event);
         }
-        self.books
+        self.checker
     }
 
     fn begin(&mut self) {
@@ -255,7 +255,7 @@ impl World {
         if (is_stored || is_holding) && !is_late {
             return self.after(60_000, Event::Quiet);
         }
-        self.quiet_channels = self.books.counts.channels;
+        self.quiet_channels = self.checker.counts.channels;
         self.after(QUIET, Event::Probe);
     }
 

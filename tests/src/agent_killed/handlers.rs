@@ -3,13 +3,13 @@
 //! The command runs a handler for each message (`workshop`). A life of it ends by SIGKILL, by a signal, or by a second
 //! one that ends what is in hand; handlers are killed beside it; what they need is taken away for one life or for several;
 //! and now and then the service is killed as well. None of that is a message's fault: every message is handled in the end,
-//! and a message is handled twice only after a kill between its work and the record of it (see [`books`]).
+//! and a message is handled twice only after a kill between its work and the record of it (see [`checker`]).
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use self::books::{Books, End};
+use self::checker::{Checker, End};
 use self::workshop::{Away, Death, Workshop};
 use super::stage::Stage;
 use super::world::Load;
@@ -19,7 +19,7 @@ use crate::chance::Chance;
 use crate::listener::Listener;
 use crate::plan::Plan;
 
-pub mod books;
+pub mod checker;
 
 mod workshop;
 
@@ -58,7 +58,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 
 /// Starts, stops and kills the user agent, and takes away what handlers need.
 struct Killer {
-    stage: Stage<Books>,
+    stage: Stage<Checker>,
     chance: Chance,
     workshop: Workshop,
     services_killed: usize,
@@ -81,7 +81,7 @@ pub async fn run(over: Over, plan: Plan) -> String {
         most_filler: MOST_FILLER,
     };
     let mut killer = Killer {
-        stage: Stage::set(over, load, &mut chance, Books::new).await,
+        stage: Stage::set(over, load, &mut chance, Checker::new).await,
         chance,
         workshop: Workshop::open(),
         services_killed: 0,
@@ -95,8 +95,8 @@ pub async fn run(over: Over, plan: Plan) -> String {
     killer.stage.closing_words().await;
     killer.drain().await;
     let (breaches, summary) = {
-        let books = killer.stage.world.books();
-        (books.audit(), books.summary())
+        let checker = killer.stage.world.checker();
+        (checker.audit(), checker.summary())
     };
     let summary = format!(
         "{} rounds with {} outages and {} kills of the service: {summary}",
@@ -107,7 +107,7 @@ pub async fn run(over: Over, plan: Plan) -> String {
 
 impl Killer {
     async fn round(&mut self, round: usize) {
-        if self.stage.world.books().most_cuts() >= CUTS {
+        if self.stage.world.checker().most_cuts() >= CUTS {
             return self.left_alone().await;
         }
         if round.is_multiple_of(LONG_OUTAGE_EVERY) {
@@ -121,7 +121,7 @@ impl Killer {
             }
             2..=5 => {
                 let (mut listener, more) = (self.begin().await, 1 + self.chance.below(BEGUN));
-                self.watch(&mut listener, Books::begun, more).await;
+                self.watch(&mut listener, Checker::begun, more).await;
                 let end = self.any_end();
                 self.end(listener, end).await;
             }
@@ -133,8 +133,8 @@ impl Killer {
     /// A life without trouble, for a message that had much of it.
     async fn left_alone(&mut self) {
         let mut listener = self.begin().await;
-        while self.stage.world.books().most_cuts() >= CUTS {
-            self.watch(&mut listener, Books::handled, 1).await;
+        while self.stage.world.checker().most_cuts() >= CUTS {
+            self.watch(&mut listener, Checker::handled, 1).await;
         }
         self.end(listener, End::InOrder).await;
     }
@@ -142,16 +142,16 @@ impl Killer {
     async fn handlers_killed(&mut self) {
         let mut listener = self.begin().await;
         for _ in 0..=self.chance.below(VICTIMS) {
-            self.watch(&mut listener, Books::begun, 1).await;
+            self.watch(&mut listener, Checker::begun, 1).await;
             let chance = &mut self.chance;
-            let victim = self.stage.world.books().victim(|able| chance.below(able));
+            let victim = self.stage.world.checker().victim(|able| chance.below(able));
             if let Some(victim) = victim {
                 let deaths = [Death::Command, Death::Group, Death::Terminated];
                 self.workshop
                     .kill(victim, deaths[self.chance.below(deaths.len())]);
             }
         }
-        self.watch(&mut listener, Books::handled, 1).await;
+        self.watch(&mut listener, Checker::handled, 1).await;
         let end = self.any_end();
         self.end(listener, end).await;
     }
@@ -180,7 +180,7 @@ impl Killer {
         self.watch_for(&mut listener, outage).await;
         self.workshop.set(None);
         if self.chance.one_in(2) {
-            self.watch(&mut listener, Books::handled, 1).await;
+            self.watch(&mut listener, Checker::handled, 1).await;
         }
         let end = self.any_end();
         self.end(listener, end).await;
@@ -189,11 +189,11 @@ impl Killer {
     async fn long_outage(&mut self) {
         self.outages += 1;
         let mut listener = self.begin().await;
-        self.watch(&mut listener, Books::handled, 1).await;
+        self.watch(&mut listener, Checker::handled, 1).await;
         self.workshop.set(Some(Away::Needed));
         self.watch_for(&mut listener, LONG_OUTAGE).await;
         self.workshop.set(None);
-        self.watch(&mut listener, Books::handled, 1).await;
+        self.watch(&mut listener, Checker::handled, 1).await;
         self.end(listener, End::InOrder).await;
     }
 
@@ -201,8 +201,8 @@ impl Killer {
     async fn drain(&mut self) {
         let mut listener = self.begin_with(JOBS, WORK[0]);
         let drained = async {
-            while self.stage.world.books().sent().missing() > 0 {
-                self.watch(&mut listener, Books::handled, 1).await;
+            while self.stage.world.checker().sent().missing() > 0 {
+                self.watch(&mut listener, Checker::handled, 1).await;
             }
         };
         if timeout(DRAIN, drained).await.is_err() {
@@ -230,7 +230,7 @@ impl Killer {
     }
 
     fn begin_with(&self, jobs: usize, seconds: f64) -> Listener {
-        let life = self.stage.world.books().life_begins(jobs);
+        let life = self.stage.world.checker().life_begins(jobs);
         let line = self.workshop.line(life, seconds);
         self.stage
             .agent
@@ -253,17 +253,17 @@ impl Killer {
             };
             if !is_well {
                 let breach = format!("stopped {end:?} it ended with {status}");
-                self.stage.world.books().breach(&breach);
+                self.stage.world.checker().breach(&breach);
             }
         }
         for said in self.workshop.said_so_far().await {
-            self.stage.world.enter(|books| books.said(said));
+            self.stage.world.enter(|checker| checker.said(said));
         }
-        self.stage.world.books().life_ended(end);
+        self.stage.world.checker().life_ended(end);
         listener.log().wait_for_end().await;
         for line in listener.log().text().lines() {
             if line.contains("given up") || line.contains("panicked") {
-                self.stage.world.books().breach(line);
+                self.stage.world.checker().breach(line);
             }
         }
     }
@@ -273,11 +273,11 @@ impl Killer {
         ends[self.chance.below(ends.len())]
     }
 
-    /// Enters what handlers say until this figure of the books has grown by so much.
-    async fn watch(&mut self, listener: &mut Listener, figure: fn(&Books) -> usize, more: usize) {
-        let until = figure(&self.stage.world.books()) + more;
+    /// Enters what handlers say until this figure of the checker has grown by so much.
+    async fn watch(&mut self, listener: &mut Listener, figure: fn(&Checker) -> usize, more: usize) {
+        let until = figure(&self.stage.world.checker()) + more;
         let grown = async {
-            while figure(&self.stage.world.books()) < until {
+            while figure(&self.stage.world.checker()) < until {
                 self.next(listener).await;
             }
         };
@@ -286,14 +286,14 @@ impl Killer {
         }
     }
 
-    /// Handlers should have gone on: the books may tell why they did not.
+    /// Handlers should have gone on: the checker may tell why they did not.
     fn stalled(&self, waited: Duration) -> ! {
-        let mut books = self.stage.world.books();
+        let mut checker = self.stage.world.checker();
         panic!(
             "not within {waited:?}: {} messages; {}\n{}",
-            books.sent().missing(),
-            books.summary(),
-            books.audit().join("\n")
+            checker.sent().missing(),
+            checker.summary(),
+            checker.audit().join("\n")
         );
     }
 
@@ -311,7 +311,7 @@ impl Killer {
     /// Enters what a handler says next. Cancel safe.
     async fn next(&mut self, listener: &mut Listener) {
         tokio::select! {
-            said = self.workshop.said() => self.stage.world.enter(|books| books.said(said)),
+            said = self.workshop.said() => self.stage.world.enter(|checker| checker.said(said)),
             _ = listener.line() => panic!("it ended by itself: {}", listener.log().text()),
         }
     }

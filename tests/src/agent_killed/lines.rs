@@ -3,13 +3,13 @@
 //! The command is killed with SIGKILL: at random times, in half of the rounds after so many lines instead, so that there
 //! are always lines before and after a kill; and started again on the same state. Now and then the service is killed as
 //! well. What is printed comes in order, and a message comes again only if the kill fell between the line and the record
-//! of it: see [`books`].
+//! of it: see [`checker`].
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use self::books::Books;
+use self::checker::Checker;
 use super::stage::Stage;
 use super::world::Load;
 use super::{Ledger as _, Over, SUBSCRIPTIONS};
@@ -18,7 +18,7 @@ use crate::listener::Listener;
 use crate::plan::Plan;
 use crate::within;
 
-pub mod books;
+pub mod checker;
 
 /// In half of the rounds the user agent is killed within this time after its start: from before its first connection to
 /// well into its messages.
@@ -39,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 
 /// Starts and kills the user agent.
 struct Killer {
-    stage: Stage<Books>,
+    stage: Stage<Checker>,
     chance: Chance,
     nodes_killed: usize,
 }
@@ -57,7 +57,7 @@ pub async fn run(plan: Plan) -> String {
         most_filler: MOST_FILLER,
     };
     let mut killer = Killer {
-        stage: Stage::set(Over::WebSocket, load, &mut chance, Books::new).await,
+        stage: Stage::set(Over::WebSocket, load, &mut chance, Checker::new).await,
         chance,
         nodes_killed: 0,
     };
@@ -68,8 +68,8 @@ pub async fn run(plan: Plan) -> String {
     killer.drain().await;
     killer.closing_words().await;
     let (breaches, summary) = {
-        let books = killer.stage.world.books();
-        (books.audit(), books.summary())
+        let checker = killer.stage.world.checker();
+        (checker.audit(), checker.summary())
     };
     let summary = format!(
         "{} kills of the user agent and {} of the service: {summary}",
@@ -81,7 +81,7 @@ pub async fn run(plan: Plan) -> String {
 impl Killer {
     /// One life of the user agent.
     async fn round(&mut self, round: usize) {
-        self.stage.world.books().life_begins();
+        self.stage.world.checker().life_begins();
         let mut listener = self.stage.agent.listen(&[]);
         if self.chance.one_in(NODE_KILLED_ONCE_IN) {
             // Running out is how this is meant to end.
@@ -108,41 +108,41 @@ impl Killer {
             let Some(line) = listener.line().await else {
                 return false;
             };
-            self.stage.world.enter(|books| books.printed(&line));
+            self.stage.world.enter(|checker| checker.printed(&line));
         }
         true
     }
 
     /// The last life before the end: everything comes, and the user agent goes in peace.
     async fn drain(&mut self) {
-        self.stage.world.books().life_begins();
+        self.stage.world.checker().life_begins();
         let mut listener = self.stage.agent.listen(&[]);
         let drained = async {
-            while self.stage.world.books().sent().missing() > 0 {
+            while self.stage.world.checker().sent().missing() > 0 {
                 let goes_on = self.read(&mut listener, 1).await;
                 assert!(goes_on, "it ended by itself: {}", listener.log().text());
             }
         };
         if timeout(DRAIN, drained).await.is_err() {
-            let mut books = self.stage.world.books();
+            let mut checker = self.stage.world.checker();
             panic!(
                 "not within {DRAIN:?}: {} messages; {}\n{}",
-                books.sent().missing(),
-                books.summary(),
-                books.audit().join("\n")
+                checker.sent().missing(),
+                checker.summary(),
+                checker.audit().join("\n")
             );
         }
         listener.terminate();
         let ended = listener.ended().await;
         assert!(ended.success(), "{ended}: {}", listener.log().text());
         self.read(&mut listener, usize::MAX).await;
-        self.stage.world.books().life_ended_in_peace();
+        self.stage.world.checker().life_ended_in_peace();
     }
 
     /// A user agent that comes back now receives only what is sent now: a repeated message would come before it.
     async fn closing_words(&mut self) {
         self.stage.closing_words().await;
-        self.stage.world.books().life_begins();
+        self.stage.world.checker().life_begins();
         let count = SUBSCRIPTIONS.len().to_string();
         let mut listener = self.stage.agent.listen(&["--count", &count]);
         let ended = listener.ended().await;

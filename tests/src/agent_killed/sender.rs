@@ -1,6 +1,6 @@
 //! An application server of the test: encrypts, sends over one connection, and opens the next when it breaks.
 //!
-//! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
+//! It tells the checker the truth: a request that has begun is known to the checker before its first byte leaves, and an answer is
 //! entered before the next request begins.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn push<B: Ledger>(
     recipient: &Recipient,
     filler: usize,
 ) -> Result<(), Unanswered> {
-    let (message, text) = world.books().sent().begin(subscription, filler);
+    let (message, text) = world.checker().sent().begin(subscription, filler);
     let push = Push::new(&recipient.push_resource, "")
         .ttl(86_400)
         .body(recipient.encrypt(&text));
@@ -72,11 +72,11 @@ async fn push<B: Ledger>(
         _ if status.is_server_error() => RequestResult::Unknown,
         _ => {
             world
-                .books()
+                .checker()
                 .breach(&format!("message {message} was answered {status}"));
             RequestResult::Unknown
         }
     };
-    world.enter(|books| books.sent().answered(subscription, message, result));
+    world.enter(|checker| checker.sent().answered(subscription, message, result));
     Ok(())
 }

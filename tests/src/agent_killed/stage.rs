@@ -1,4 +1,4 @@
-//! What both trials need: a service, a user agent with its subscriptions, their senders, and the books.
+//! What both trials need: a service, a user agent with its subscriptions, their senders, and the checker.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,7 +48,7 @@ impl<B: Ledger> Stage<B> {
         over: Over,
         load: Load,
         chance: &mut Chance,
-        books: impl FnOnce(&[&'static str]) -> B,
+        checker: impl FnOnce(&[&'static str]) -> B,
     ) -> Self {
         let started = Instant::now();
         let node = Node::start(settings()).await;
@@ -60,7 +60,12 @@ impl<B: Ledger> Stage<B> {
         let listed = agent.list().await;
         let (service, service_seen) = watch::channel(Some(node.connector()));
         let (storm, storm_seen) = watch::channel(true);
-        let world = Arc::new(World::new(books(&SUBSCRIPTIONS), load, service_seen, storm_seen));
+        let world = Arc::new(World::new(
+            checker(&SUBSCRIPTIONS),
+            load,
+            service_seen,
+            storm_seen,
+        ));
         let mut senders = JoinSet::new();
         for (number, subscription) in subscriptions.iter().enumerate() {
             let recipient = Recipient::read(subscription);
@@ -102,7 +107,7 @@ impl<B: Ledger> Stage<B> {
         }
     }
 
-    /// Closes the books, and returns this summary with the time.
+    /// Lets the checker judge, and returns this summary with the time.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a trial and its senders share: the books, and whether senders go on.
+//! What a trial and its senders share: the checker, and whether senders go on.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ pub(super) struct Load {
 
 /// What the trial and its senders share.
 pub(super) struct World<B> {
-    books: Mutex<B>,
+    checker: Mutex<B>,
     load: Load,
     /// How many messages were accepted and have not arrived.
     missing: watch::Sender<usize>,
@@ -29,13 +29,13 @@ pub(super) struct World<B> {
 
 impl<B: Ledger> World<B> {
     pub(super) fn new(
-        books: B,
+        checker: B,
         load: Load,
         service: watch::Receiver<Option<Connector>>,
         storm: watch::Receiver<bool>,
     ) -> Self {
         Self {
-            books: Mutex::new(books),
+            checker: Mutex::new(checker),
             load,
             missing: watch::Sender::new(0),
             service,
@@ -43,15 +43,15 @@ impl<B: Ledger> World<B> {
         }
     }
 
-    pub(super) fn books(&self) -> MutexGuard<'_, B> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn checker(&self) -> MutexGuard<'_, B> {
+        self.checker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the books, and tells senders that wait for room in the backlog.
+    /// Changes the checker, and tells senders that wait for room in the backlog.
     pub(super) fn enter<T>(&self, change: impl FnOnce(&mut B) -> T) -> T {
-        let mut books = self.books();
-        let changed = change(&mut books);
-        self.missing.send_replace(books.sent().missing());
+        let mut checker = self.checker();
+        let changed = change(&mut checker);
+        self.missing.send_replace(checker.sent().missing());
         changed
     }
 

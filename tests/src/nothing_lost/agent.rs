@@ -10,7 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::books::{Books, Connection, MessageKey, NodeNumber, Stage};
+use super::checker::{Checker, Connection, MessageKey, NodeNumber, Stage};
 use super::life::{Life, TICK};
 use super::{Phase, SUBSCRIPTIONS, World};
 use crate::chance::Chance;
@@ -62,7 +62,7 @@ pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
 impl Agent {
     /// One connection, from hello to its end.
     async fn visit(&mut self, node: NodeNumber, mut socket: UserAgent) {
-        let connection = self.books().connection(self.life.number, node, Instant::now());
+        let connection = self.checker().connection(self.life.number, node, Instant::now());
         let uaid = self.uaid.clone().unwrap_or_default();
         socket
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
@@ -71,7 +71,8 @@ impl Agent {
             Event::Reply(reply) if reply["messageType"] == "hello" => self.greeted(&reply),
             Event::Closed(_) => return,
             other => {
-                self.books().breach(format!("hello was answered with {other:?}"));
+                self.checker()
+                    .breach(format!("hello was answered with {other:?}"));
                 return;
             }
         }
@@ -111,14 +112,14 @@ impl Agent {
         let known = self.uaid.as_ref().filter(|_| !self.names.is_empty());
         if known.is_some_and(|uaid| *uaid != given) {
             let breach = format!("user agent {} was given another identity", self.life.number);
-            self.books().breach(breach);
+            self.checker().breach(breach);
         }
         self.uaid = Some(given);
     }
 
     fn arrived(&mut self, visit: &mut Visit, notification: Notification) {
         let text = notification.text();
-        let found = self.books().arrived(
+        let found = self.checker().arrived(
             visit.connection,
             &notification.name,
             &notification.version,
@@ -138,7 +139,7 @@ impl Agent {
             return;
         }
         for (key, _) in due.values() {
-            self.books().acknowledges(*key, Instant::now());
+            self.checker().acknowledges(*key, Instant::now());
         }
         let updates: Vec<Value> = due
             .values()
@@ -166,7 +167,7 @@ impl Agent {
         let now = Instant::now();
         let later = visit.sent.split_off(&(number + 1));
         for key in std::mem::replace(&mut visit.sent, later).into_values().flatten() {
-            self.books().acknowledged(key, visit.connection, now);
+            self.checker().acknowledged(key, visit.connection, now);
         }
     }
 
@@ -193,7 +194,7 @@ impl Agent {
             self.names.swap_remove(SUBSCRIPTIONS)
         };
         if kind == "unregister" {
-            self.books().ends(&name, Stage::Ending(Instant::now()));
+            self.checker().ends(&name, Stage::Ending(Instant::now()));
         }
         visit
             .socket
@@ -206,20 +207,20 @@ impl Agent {
         let expected = visit.asked.take().filter(|(kind, name)| {
             reply["messageType"] == *kind && reply["channelID"] == *name && reply["status"] == 200
         });
-        let mut books = self.life.world.books();
+        let mut checker = self.life.world.checker();
         match (expected, reply["pushEndpoint"].as_str()) {
             (Some(("register", name)), Some(push_resource)) => {
-                books.subscribed(self.life.number, &name, push_resource);
+                checker.subscribed(self.life.number, &name, push_resource);
                 self.names.push(name);
             }
-            (Some(("unregister", name)), _) => books.ends(&name, Stage::Ended(Instant::now())),
+            (Some(("unregister", name)), _) => checker.ends(&name, Stage::Ended(Instant::now())),
             // It exists or not: its push resource is not known.
-            _ if reply["status"] == 500 && books.storage_was_away() => {}
-            _ => books.breach(format!("user agent {} was told {reply}", self.life.number)),
+            _ if reply["status"] == 500 && checker.storage_was_away() => {}
+            _ => checker.breach(format!("user agent {} was told {reply}", self.life.number)),
         }
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.life.world.books()
+    fn checker(&self) -> MutexGuard<'_, Checker> {
+        self.life.world.checker()
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::books::NodeNumber;
+use super::checker::NodeNumber;
 use super::connectors::{Connectors, DoorsNow};
 use super::line::Manner;
 use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
@@ -68,7 +68,7 @@ impl Service for Alone {
         for _ in 0..plan.rounds {
             tokio::time::sleep(chance.between(LIFE)).await;
             self.connectors.send_replace(vec![None]);
-            world.books().killed(0, Instant::now());
+            world.checker().killed(0, Instant::now());
             self.node.kill().await;
             while chance.one_in(5) {
                 self.node.stumble(chance.between((Duration::ZERO, STUMBLE))).await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::books::NodeNumber;
+use super::checker::NodeNumber;
 use super::connectors::{Connectors, DoorsNow};
 use super::line::Manner;
 use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
@@ -170,7 +170,7 @@ async fn kill(nodes: &mut [Node], connectors: &watch::Sender<DoorsNow>, chance: 
     }
     for victim in &victims {
         connectors.send_modify(|connectors| connectors[*victim] = None);
-        world.books().killed(*victim, Instant::now());
+        world.checker().killed(*victim, Instant::now());
         nodes[*victim].kill().await;
     }
     for victim in victims {
@@ -190,11 +190,11 @@ impl Network {
         let member = chance.below(MEMBERS);
         match turn % 6 {
             5 => {
-                world.books().storage_goes(Instant::now());
+                world.checker().storage_goes(Instant::now());
                 self.gates[member].cut().await;
                 tokio::time::sleep(chance.between(CUT)).await;
                 self.gates[member].resume().await;
-                world.books().storage_is_back(Instant::now());
+                world.checker().storage_is_back(Instant::now());
             }
             0 | 3 => {
                 let kill = ["CLIENT", "KILL", "TYPE", "pubsub"];

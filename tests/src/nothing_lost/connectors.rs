@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use super::books::NodeNumber;
+use super::checker::NodeNumber;
 use crate::chance::Chance;
 use crate::connector::Connector;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::books::{Connection, NodeNumber};
+use super::checker::{Connection, NodeNumber};
 use super::{Habit, Phase, World};
 use crate::chance::Chance;
 use crate::connector::Connector;
@@ -73,7 +73,7 @@ impl Life {
             Phase::Gather => false,
             Phase::Storm => self.habit == Habit::ComesAndGoes && Instant::now() >= goes_at,
             Phase::Drain => {
-                !matches!(self.habit, Habit::StaysFor(_)) && self.world.books().is_superseded(connection)
+                !matches!(self.habit, Habit::StaysFor(_)) && self.world.checker().is_superseded(connection)
             }
             Phase::Leave => is_settled,
         }

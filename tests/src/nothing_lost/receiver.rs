@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::World;
-use super::books::{Connection, NodeNumber};
+use super::checker::{Connection, NodeNumber};
 use super::line::{Brought, Line, Manner, Watch};
 use crate::chance::Chance;
 use crate::connector::Connector;
@@ -48,9 +48,9 @@ pub(super) async fn listen(world: Arc<World>, sender: usize, chance: Chance) {
     };
     while let Some((node, connector)) = receiver.next_connector().await {
         receiver.node = Some(node);
-        let connection = receiver.world.books().listens(node, Instant::now());
+        let connection = receiver.world.checker().listens(node, Instant::now());
         receiver.hear(connection, &connector).await;
-        receiver.world.books().heard_out(connection, Instant::now());
+        receiver.world.checker().heard_out(connection, Instant::now());
         tokio::task::yield_now().await;
     }
 }
@@ -80,7 +80,7 @@ impl Receiver {
                 } => {
                     let (now, is_event) = (Instant::now(), event.is_some());
                     self.world
-                        .books()
+                        .checker()
                         .told(&message, status, connection, is_event, now);
                     let Some((id, acknowledge)) = event else { continue };
                     self.manner = Manner::Events(Some(id));
@@ -91,12 +91,12 @@ impl Receiver {
                 }
                 Brought::Over(Some(StatusCode::NOT_FOUND)) => {
                     let breach = "an application server was told that its receipt subscription is not there";
-                    return self.world.books().breach(breach.to_owned());
+                    return self.world.checker().breach(breach.to_owned());
                 }
                 Brought::Over(_) => return,
                 Brought::Message { .. } => {
                     let breach = "an application server was brought a message";
-                    self.world.books().breach(breach.to_owned());
+                    self.world.checker().breach(breach.to_owned());
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Receiver {
         let status = answer.status;
         if status != StatusCode::NO_CONTENT && !status.is_server_error() {
             let breach = format!("DELETE of a receipt was answered {status}");
-            self.world.books().breach(breach);
+            self.world.checker().breach(breach);
         }
         status == StatusCode::NO_CONTENT
     }

@@ -1,7 +1,7 @@
 //! An application server of the test: sends over one connection to each node, and opens the next when it breaks. Some of its
 //! messages it takes back, of some it wants to be told what becomes of them: all receipts go to one receipt subscription.
 //!
-//! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
+//! It tells the checker the truth: a request that has begun is known to the checker before its first byte leaves, and an answer is
 //! entered before the next request begins.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::books::{Deleted, MessageKey, NodeNumber, Remover, RequestResult, Stage, Wish};
+use super::checker::{Deleted, MessageKey, NodeNumber, Remover, RequestResult, Stage, Wish};
 use super::line::{RECEIPT, link_to};
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Answer, Http, Push, Unanswered};
@@ -43,9 +43,11 @@ pub(super) async fn send(world: Arc<World>, number: usize, chance: Chance) {
     };
     let mut connections: BTreeMap<NodeNumber, Http> = BTreeMap::new();
     while *world.phase.borrow() == Phase::Storm {
-        let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
+        let mine: Vec<usize> = (number..world.checker().subscriptions())
+            .step_by(SENDERS)
+            .collect();
         let subscription = mine[sender.chance.below(mine.len())];
-        let stage = world.books().stage(subscription);
+        let stage = world.checker().stage(subscription);
         if stage != Stage::Active && !sender.chance.one_in(ENDED_ONCE_IN) {
             tokio::task::yield_now().await;
             continue;
@@ -82,7 +84,7 @@ pub(super) async fn closing_words(world: &Arc<World>) {
         number: 0,
         chance: Chance::new(0),
     };
-    let active = world.books().active();
+    let active = world.checker().active();
     for subscription in active {
         let accepted = sender.send_one(&mut http, subscription, Wish::plain(None)).await;
         accepted.expect("the last messages are answered");
@@ -127,8 +129,8 @@ impl Sender {
         subscription: usize,
         wish: Wish,
     ) -> Result<Option<(MessageKey, String)>, Unanswered> {
-        let stage = self.world.books().stage(subscription);
-        let (key, push_resource, text) = self.world.books().begin(subscription, wish, Instant::now());
+        let stage = self.world.checker().stage(subscription);
+        let (key, push_resource, text) = self.world.checker().begin(subscription, wish, Instant::now());
         let mut message = Push::new(&push_resource, &text).ttl(wish.ttl);
         if let Some(topic) = wish.topic {
             message = message.header("topic", &format!("topic-{topic}"));
@@ -144,7 +146,7 @@ impl Sender {
         let location = answer.header("location").to_owned();
         let is_accepted = result == RequestResult::Accepted;
         let named = is_accepted.then(|| location.clone());
-        self.world.books().answered(key, result, named, Instant::now());
+        self.world.checker().answered(key, result, named, Instant::now());
         Ok(is_accepted.then_some((key, location)))
     }
 
@@ -154,27 +156,27 @@ impl Sender {
             false => StatusCode::CREATED,
         };
         let status = answer.status;
-        let mut books = self.world.books();
+        let mut checker = self.world.checker();
         match status {
             _ if status == accepted && matches!(stage_before, Stage::Ended(_)) => {
-                books.breach(format!(
+                checker.breach(format!(
                     "message {key:?} was accepted after its subscription had ended"
                 ));
                 RequestResult::Unknown
             }
             _ if status == accepted => {
                 if wish.receipt && !self.keeps(answer.link(RECEIPT)) {
-                    books.breach(format!("sender {} was given other receipts", self.number));
+                    checker.breach(format!("sender {} was given other receipts", self.number));
                 }
                 RequestResult::Accepted
             }
-            StatusCode::GONE | StatusCode::NOT_FOUND if books.stage(key.0) != Stage::Active => {
+            StatusCode::GONE | StatusCode::NOT_FOUND if checker.stage(key.0) != Stage::Active => {
                 RequestResult::Refused
             }
             StatusCode::TOO_MANY_REQUESTS => RequestResult::Refused,
             _ if status.is_server_error() => RequestResult::Unknown,
             _ => {
-                books.breach(format!(
+                checker.breach(format!(
                     "message {key:?} to a subscription that is there was answered {status}"
                 ));
                 RequestResult::Refused
@@ -195,22 +197,22 @@ impl Sender {
 
     /// Takes a message back. A `/wpush` message is answered 204 whether it was there or not (WP-11).
     async fn cancel(&self, http: &mut Http, key: MessageKey, location: &str) -> Result<(), Unanswered> {
-        self.world.books().cancels(key, Instant::now());
+        self.world.checker().cancels(key, Instant::now());
         let answer = within("a DELETE is answered or fails", http.delete(location)).await?;
-        let mut books = self.world.books();
+        let mut checker = self.world.checker();
         let how = match answer.status {
-            StatusCode::NO_CONTENT if books.is_of_websocket(key.0) => Deleted::ThereOrGone,
+            StatusCode::NO_CONTENT if checker.is_of_websocket(key.0) => Deleted::ThereOrGone,
             StatusCode::NO_CONTENT => Deleted::There,
             StatusCode::NOT_FOUND => Deleted::Gone,
             status if status.is_server_error() => return Ok(()),
             status => {
-                books.breach(format!(
+                checker.breach(format!(
                     "message {key:?} was to be taken back, and that was answered {status}"
                 ));
                 return Ok(());
             }
         };
-        books.deleted(key, Remover::ApplicationServer, how, Instant::now());
+        checker.deleted(key, Remover::ApplicationServer, how, Instant::now());
         Ok(())
     }
 }

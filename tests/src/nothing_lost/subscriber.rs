@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use http::{Method, StatusCode};
 
 use super::agent::TICKS_PER_CHANGE;
-use super::books::{Books, Connection, Deleted, MessageKey, NodeNumber, Remover, Stage};
+use super::checker::{Checker, Connection, Deleted, MessageKey, NodeNumber, Remover, Stage};
 use super::life::{Life, TICK};
 use super::line::{Brought, Line, Manner, PUSH, SET, Watch};
 use super::{Phase, SUBSCRIPTIONS, World};
@@ -70,7 +70,7 @@ impl Subscriber {
             .set
             .clone()
             .expect("a user agent with subscriptions has a set");
-        let connection = self.books().connection(self.life.number, node, Instant::now());
+        let connection = self.checker().connection(self.life.number, node, Instant::now());
         let Ok(watch) = Watch::open(connector, &set, self.manner.clone()).await else {
             return tokio::task::yield_now().await;
         };
@@ -105,7 +105,7 @@ impl Subscriber {
     fn arrived(&mut self, visit: &mut Visit, url: String, push_resource: &str, body: &[u8]) {
         let text = payload::text(body);
         let found = self
-            .books()
+            .checker()
             .arrived(visit.connection, push_resource, &url, text.as_deref());
         if let Some(key) = found {
             visit.arrivals += 1;
@@ -134,7 +134,7 @@ impl Subscriber {
         };
         let world = &self.life.world;
         let requests = due.into_iter().map(async |(at, (key, url))| {
-            world.books().acknowledges(key, Instant::now());
+            world.checker().acknowledges(key, Instant::now());
             let answer = within("a DELETE is answered or fails", line.delete(&url)).await;
             (at, key, url, answer)
         });
@@ -154,7 +154,8 @@ impl Subscriber {
                     continue;
                 }
             };
-            self.books().deleted(key, Remover::UserAgent, how, Instant::now());
+            self.checker()
+                .deleted(key, Remover::UserAgent, how, Instant::now());
         }
         if !is_broken {
             self.line = Some(line);
@@ -187,7 +188,7 @@ impl Subscriber {
         }
         let push_resource = answer.link(PUSH).to_owned();
         self.set = Some(answer.link(SET).to_owned());
-        self.books()
+        self.checker()
             .subscribed(self.life.number, &push_resource, &push_resource);
         let subscription = answer.header("location").to_owned();
         self.subscriptions.push((subscription, push_resource));
@@ -195,10 +196,10 @@ impl Subscriber {
 
     async fn unsubscribe(&mut self) {
         let (subscription, push_resource) = self.subscriptions.swap_remove(SUBSCRIPTIONS);
-        self.books().ends(&push_resource, Stage::Ending(Instant::now()));
+        self.checker().ends(&push_resource, Stage::Ending(Instant::now()));
         match self.ask(Method::DELETE, &subscription, None).await {
             Some(answer) if answer.status == StatusCode::NO_CONTENT => {
-                self.books().ends(&push_resource, Stage::Ended(Instant::now()));
+                self.checker().ends(&push_resource, Stage::Ended(Instant::now()));
             }
             Some(answer) => self.told(&answer),
             // It exists or not.
@@ -235,10 +236,10 @@ impl Subscriber {
 
     fn breach(&self, what: &str) {
         let breach = format!("user agent {} {what}", self.life.number);
-        self.books().breach(breach);
+        self.checker().breach(breach);
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.life.world.books()
+    fn checker(&self) -> MutexGuard<'_, Checker> {
+        self.life.world.checker()
     }
 }

@@ -1,7 +1,7 @@
 //! What becomes of the promise when Redis fails: restarts, failovers, silence, full memory, lost data, lost connections.
 //!
 //! Each test mistreats real servers while [`traffic`] goes on: a user agent that stays connected, one that is away, and an
-//! application server for each of them. In the end the books are audited: all that was answered 201 has arrived, in its
+//! application server for each of them. In the end what was sent is compared with what came: all that was answered 201 has arrived, in its
 //! order, and the channel that was open at the start is open still. What was seen is printed: how long until a sender
 //! read 503, and until all was well again.
 //!

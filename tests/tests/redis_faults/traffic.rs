@@ -1,4 +1,4 @@
-//! What goes on throughout: two user agents, an application server for each, and the books.
+//! What goes on throughout: two user agents, an application server for each, and a record of what was sent and what came.
 //!
 //! One user agent stays on its channel and acknowledges whatever comes; the other is away until the end. A sender has one
 //! push under way at a time, so the order of its answers is the order of acceptance.
@@ -57,10 +57,10 @@ impl Traffic {
     pub(crate) async fn is_refused(&self) -> Duration {
         let now = Instant::now();
         let refused = |sent: &&Sent| sent.asked > now && sent.status == 503;
-        let mut book = self.to_present.book.subscribe();
-        let wait = book.wait_for(|book| book.iter().any(|sent| refused(&sent)));
-        let book = in_time("a push is refused", wait).await;
-        let sent = book.iter().find(refused).expect("it was there");
+        let mut pushes = self.to_present.pushes.subscribe();
+        let wait = pushes.wait_for(|pushes| pushes.iter().any(|sent| refused(&sent)));
+        let pushes = in_time("a push is refused", wait).await;
+        let sent = pushes.iter().find(refused).expect("it was there");
         sent.answered - sent.asked
     }
 
@@ -130,36 +130,40 @@ pub(crate) struct Sent {
 
 /// An application server that sends one message after the other.
 pub(crate) struct Sender {
-    book: watch::Sender<Vec<Sent>>,
+    pushes: watch::Sender<Vec<Sent>>,
     work: JoinHandle<()>,
 }
 
 impl Sender {
     fn start(connector: Connector, push_resource: String, whom: &'static str) -> Self {
-        let book = watch::Sender::new(Vec::new());
-        let work = tokio::spawn(send(connector, push_resource, whom, book.clone()));
-        Self { book, work }
+        let pushes = watch::Sender::new(Vec::new());
+        let work = tokio::spawn(send(connector, push_resource, whom, pushes.clone()));
+        Self { pushes, work }
     }
 
     /// Waits until so many pushes that began after now were answered 201; when the first of these was.
     pub(crate) async fn accepted(&self, count: usize) -> Instant {
         let now = Instant::now();
         let since = |sent: &&Sent| sent.asked > now && sent.status == 201;
-        let mut book = self.book.subscribe();
-        let wait = book.wait_for(|book| book.iter().filter(since).count() >= count);
-        let book = in_time("pushes are accepted", wait).await;
-        book.iter().find(since).expect("it was there").answered
+        let mut pushes = self.pushes.subscribe();
+        let wait = pushes.wait_for(|pushes| pushes.iter().filter(since).count() >= count);
+        let pushes = in_time("pushes are accepted", wait).await;
+        pushes.iter().find(since).expect("it was there").answered
     }
 
     /// Ends after the answer that is being waited for.
     async fn stop(self) -> Vec<Sent> {
-        let mut book = self.book.subscribe();
-        let answered = book.borrow_and_update().len();
-        let _ = within("a push is answered", book.wait_for(|book| book.len() > answered)).await;
+        let mut pushes = self.pushes.subscribe();
+        let answered = pushes.borrow_and_update().len();
+        let _ = within(
+            "a push is answered",
+            pushes.wait_for(|pushes| pushes.len() > answered),
+        )
+        .await;
         // It pauses now: nothing is under way.
         self.work.abort();
         let _ = self.work.await;
-        self.book.borrow().clone()
+        self.pushes.borrow().clone()
     }
 }
 
@@ -167,7 +171,7 @@ async fn send(
     connector: Connector,
     push_resource: String,
     whom: &'static str,
-    book: watch::Sender<Vec<Sent>>,
+    pushes: watch::Sender<Vec<Sent>>,
 ) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -186,7 +190,7 @@ async fn send(
                 |answer| answer.header("retry-after").to_owned(),
             ),
         };
-        book.send_modify(|book| book.push(sent));
+        pushes.send_modify(|pushes| pushes.push(sent));
         pace.tick().await;
     }
 }
@@ -199,14 +203,14 @@ struct Present {
 
 impl Present {
     fn start(mut agent: UserAgent) -> Self {
-        let (book, came) = watch::channel(Vec::new());
+        let (record, came) = watch::channel(Vec::new());
         let work = tokio::spawn(async move {
             loop {
                 match agent.event().await {
                     Event::Notification(notification) => {
                         agent.acknowledge(&notification).await;
                         let text = notification.text().expect("the body is as it was sent");
-                        book.send_modify(|book: &mut Vec<String>| book.push(text));
+                        record.send_modify(|texts: &mut Vec<String>| texts.push(text));
                     }
                     Event::Closed(closed) => return closed,
                     other => panic!("a push message was expected, not {other:?}"),
@@ -246,7 +250,7 @@ async fn in_time<'a>(
     wait: impl Future<Output = Result<watch::Ref<'a, Vec<Sent>>, watch::error::RecvError>>,
 ) -> watch::Ref<'a, Vec<Sent>> {
     match tokio::time::timeout(GOES_ON_WITHIN, wait).await {
-        Ok(book) => book.expect("the sender is there"),
+        Ok(pushes) => pushes.expect("the sender is there"),
         Err(_) => panic!("not within {GOES_ON_WITHIN:?}: {what}"),
     }
 }

@@ -17,12 +17,12 @@ pub(crate) type Acknowledged = (String, u64);
 
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
-    books: Arc<Mutex<Books>>,
+    served: Arc<Mutex<Served>>,
     acknowledged: mpsc::Receiver<Acknowledged>,
 }
 
 #[derive(Default)]
-struct Books {
+struct Served {
     /// Names of the subscriptions, in the order in which they were made.
     channels: Vec<String>,
     /// What waits, by id; the order of ids is that in which they are sent.
@@ -35,18 +35,18 @@ impl Service {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let books = Arc::new(Mutex::new(Books::default()));
+        let served = Arc::new(Mutex::new(Served::default()));
         let (acknowledge, acknowledged) = mpsc::channel();
-        let serving = Arc::clone(&books);
+        let serving = Arc::clone(&served);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (books, acknowledge) = (Arc::clone(&serving), acknowledge.clone());
-                thread::spawn(move || serve(stream.unwrap(), &books, &acknowledge));
+                let (served, acknowledge) = (Arc::clone(&serving), acknowledge.clone());
+                thread::spawn(move || serve(stream.unwrap(), &served, &acknowledge));
             }
         });
         Self {
             address,
-            books,
+            served,
             acknowledged,
         }
     }
@@ -62,16 +62,16 @@ impl Service {
 
     /// The same, with more members.
     pub(crate) fn send_with(&self, channel: usize, id: &str, members: &Value) {
-        let mut books = lock(&self.books);
+        let mut served = lock(&self.served);
         let mut message = json!({
             "messageType": "notification",
-            "channelID": books.channels[channel],
+            "channelID": served.channels[channel],
             "version": id,
         });
         let more = members.as_object().unwrap().clone();
         message.as_object_mut().unwrap().extend(more);
-        books.waiting.insert(id.to_owned(), message.clone());
-        if let Some(open) = &mut books.open {
+        served.waiting.insert(id.to_owned(), message.clone());
+        if let Some(open) = &mut served.open {
             say(open, &message);
         }
     }
@@ -83,12 +83,12 @@ impl Service {
 
     /// Whether this one still waits.
     pub(crate) fn keeps(&self, id: &str) -> bool {
-        lock(&self.books).waiting.contains_key(id)
+        lock(&self.served).waiting.contains_key(id)
     }
 }
 
-fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
-    books.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
+    served.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Nobody hears it: then it waits.
@@ -100,7 +100,7 @@ fn say(stream: &mut TcpStream, message: &Value) {
     let _ = stream.write_all(&bytes);
 }
 
-fn serve(mut stream: TcpStream, books: &Mutex<Books>, acknowledge: &mpsc::Sender<Acknowledged>) {
+fn serve(mut stream: TcpStream, served: &Mutex<Served>, acknowledge: &mpsc::Sender<Acknowledged>) {
     if upgrade(&mut stream).is_none() {
         return;
     }
@@ -116,7 +116,7 @@ fn serve(mut stream: TcpStream, books: &Mutex<Books>, acknowledge: &mpsc::Sender
             };
             unread.drain(..read);
             if let Some(said) = said {
-                answer(&mut stream, &said, books, acknowledge);
+                answer(&mut stream, &said, served, acknowledge);
             }
         }
     }
@@ -125,20 +125,20 @@ fn serve(mut stream: TcpStream, books: &Mutex<Books>, acknowledge: &mpsc::Sender
 fn answer(
     stream: &mut TcpStream,
     said: &Value,
-    books: &Mutex<Books>,
+    served: &Mutex<Served>,
     acknowledge: &mpsc::Sender<Acknowledged>,
 ) {
-    let mut books = lock(books);
+    let mut served = lock(served);
     match said["messageType"].as_str() {
         Some("hello") => {
             say(
                 stream,
                 &json!({"messageType": "hello", "uaid": "somebody", "status": 200, "use_webpush": true}),
             );
-            for message in books.waiting.values() {
+            for message in served.waiting.values() {
                 say(stream, message);
             }
-            books.open = Some(stream.try_clone().unwrap());
+            served.open = Some(stream.try_clone().unwrap());
         }
         Some("register") => {
             let channel = said["channelID"].as_str().unwrap().to_owned();
@@ -147,14 +147,14 @@ fn answer(
                 stream,
                 &json!({"messageType": "register", "channelID": channel, "status": 200, "pushEndpoint": endpoint}),
             );
-            if !books.channels.contains(&channel) {
-                books.channels.push(channel);
+            if !served.channels.contains(&channel) {
+                served.channels.push(channel);
             }
         }
         Some("ack") => {
             for update in said["updates"].as_array().unwrap() {
                 let id = update["version"].as_str().unwrap().to_owned();
-                books.waiting.remove(&id);
+                served.waiting.remove(&id);
                 let _ = acknowledge.send((id, update["code"].as_u64().unwrap()));
             }
         }

@@ -1,10 +1,10 @@
-//! What the books prove: what is still missing, and how the promise was broken.
+//! What the checker says in the end: what is still missing, and how the promise was broken.
 
 use std::collections::BTreeMap;
 
-use super::{Books, Message, RequestResult, Stage, Subscription};
+use super::{Checker, Message, RequestResult, Stage, Subscription};
 
-impl Books {
+impl Checker {
     /// Accepted messages that have to arrive and have not yet.
     pub fn missing(&self) -> usize {
         self.messages()

@@ -1,6 +1,6 @@
-//! The books of the test: what was sent, what was answered, what was printed in which life, and what that proves.
+//! The checker of the test records what was sent, what was answered, what was printed in which life, and says what that proves.
 //!
-//! They know no socket and no process; they are told lines and judge them:
+//! It knows no socket and no process; it is told lines and judges them:
 //!
 //! - A message answered 201 is printed. One answered 5xx or not at all may be printed or not.
 //! - First prints of one subscription come in the order in which its sender sent, but for one message for each kill: the one that
@@ -19,7 +19,7 @@ use crate::agent_killed::sent::{Key, Sent};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Books {
+pub struct Checker {
     sent: Sent,
     life: usize,
     printed: HashMap<Key, Printed>,
@@ -46,8 +46,8 @@ struct Printed {
     life: usize,
 }
 
-impl Books {
-    /// Empty books for subscriptions of these names.
+impl Checker {
+    /// A checker that has seen nothing, for subscriptions of these names.
     pub fn new(names: &[&'static str]) -> Self {
         Self {
             sent: Sent::new(names),
@@ -144,7 +144,7 @@ impl Books {
     }
 }
 
-impl Ledger for Books {
+impl Ledger for Checker {
     fn sent(&mut self) -> &mut Sent {
         &mut self.sent
     }
@@ -163,68 +163,68 @@ mod tests {
     use crate::agent_killed::sent::RequestResult;
 
     /// Two messages that were accepted.
-    fn books() -> (Books, [String; 2]) {
-        let mut books = Books::new(&["a"]);
+    fn checker() -> (Checker, [String; 2]) {
+        let mut checker = Checker::new(&["a"]);
         let lines = [0, 1].map(|number| {
-            let (message, text) = books.sent.begin(0, 3);
-            books.sent.answered(0, message, RequestResult::Accepted);
+            let (message, text) = checker.sent.begin(0, 3);
+            checker.sent.answered(0, message, RequestResult::Accepted);
             json!({"subscription": "a", "id": format!("id {number}"), "text": text}).to_string()
         });
-        books.life_begins();
-        (books, lines)
+        checker.life_begins();
+        (checker, lines)
     }
 
     /// What was accepted and not printed is missing, and a breach in the end.
     #[test]
     fn what_is_lost_shows() {
-        let (mut books, [first, _]) = books();
-        books.printed(&first);
-        assert_eq!(books.sent.missing(), 1);
-        assert_eq!(books.audit().len(), 1);
+        let (mut checker, [first, _]) = checker();
+        checker.printed(&first);
+        assert_eq!(checker.sent.missing(), 1);
+        assert_eq!(checker.audit().len(), 1);
     }
 
     /// The last line of a life may come again in a later one, and nothing else, and only once.
     #[test]
     fn only_the_last_line_is_in_doubt() {
-        let (mut books, [first, second]) = books();
-        books.printed(&first);
-        books.printed(&second);
-        books.life_begins();
-        books.life_begins();
-        books.printed(&second);
-        assert_eq!(books.audit(), [""; 0]);
-        books.printed(&second);
-        assert_eq!(books.audit().len(), 1, "twice in one life");
-        books.life_begins();
-        books.printed(&first);
-        assert_eq!(books.audit().len(), 2, "long recorded");
-        books.life_ended_in_peace();
-        books.life_begins();
-        books.printed(&first);
-        assert_eq!(books.audit().len(), 3, "recorded for certain");
+        let (mut checker, [first, second]) = checker();
+        checker.printed(&first);
+        checker.printed(&second);
+        checker.life_begins();
+        checker.life_begins();
+        checker.printed(&second);
+        assert_eq!(checker.audit(), [""; 0]);
+        checker.printed(&second);
+        assert_eq!(checker.audit().len(), 1, "twice in one life");
+        checker.life_begins();
+        checker.printed(&first);
+        assert_eq!(checker.audit().len(), 2, "long recorded");
+        checker.life_ended_in_peace();
+        checker.life_begins();
+        checker.printed(&first);
+        assert_eq!(checker.audit().len(), 3, "recorded for certain");
     }
 
     /// Order, ids, texts and subscriptions are checked.
     #[test]
     fn what_is_wrong_shows() {
-        let (mut books, [first, second]) = books();
+        let (mut checker, [first, second]) = checker();
         for line in [
             "",
             "{}",
             &first.replace('~', "-"),
             &first.replace("\"a\"", "\"b\""),
         ] {
-            let before = books.audit().len();
-            books.printed(line);
-            assert_eq!(books.audit().len(), before + 1, "{line}");
+            let before = checker.audit().len();
+            checker.printed(line);
+            assert_eq!(checker.audit().len(), before + 1, "{line}");
         }
-        let before = books.audit().len();
-        books.printed(&second);
-        books.printed(&first);
+        let before = checker.audit().len();
+        checker.printed(&second);
+        checker.printed(&first);
         // Nothing is missing any more, and the order is wrong.
-        assert_eq!(books.audit().len(), before - 2 + 1);
-        books.life_begins();
-        books.printed(&first.replace("id 0", "id 9"));
-        assert!(books.audit().last().unwrap().contains("another id"));
+        assert_eq!(checker.audit().len(), before - 2 + 1);
+        checker.life_begins();
+        checker.printed(&first.replace("id 0", "id 9"));
+        assert!(checker.audit().last().unwrap().contains("another id"));
     }
 }

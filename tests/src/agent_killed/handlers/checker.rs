@@ -1,6 +1,6 @@
-//! The books of the trial with handlers: what was sent, what handlers said in which life, and what that proves.
+//! The checker of the trial with handlers records what was sent, what handlers said in which life, and says what that proves.
 //!
-//! They know no process; they are told what happened and judge it:
+//! It knows no process; it is told what happened and judges it:
 //!
 //! - A message answered 201 is handled in the end, whatever was killed, and however often handlers could not work.
 //! - No message is given up. The trial kills no handler of a message twice, and cuts no message off more often than a
@@ -32,7 +32,7 @@ pub enum End {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Books {
+pub struct Checker {
     sent: Sent,
     /// All lives so far; the last one is the current one.
     lives: Vec<Life>,
@@ -89,8 +89,8 @@ struct Handled {
     is_killed: bool,
 }
 
-impl Books {
-    /// Empty books for subscriptions of these names.
+impl Checker {
+    /// A checker that has seen nothing, for subscriptions of these names.
     pub fn new(names: &[&'static str]) -> Self {
         Self {
             sent: Sent::new(names),
@@ -319,7 +319,7 @@ impl Books {
     }
 }
 
-impl Ledger for Books {
+impl Ledger for Checker {
     fn sent(&mut self) -> &mut Sent {
         &mut self.sent
     }
@@ -336,18 +336,18 @@ mod tests {
     use crate::agent_killed::sent::RequestResult;
 
     /// Two messages that were accepted, and the first life of a user agent with so many hands.
-    fn books(jobs: usize) -> (Books, [Key; 2]) {
-        let mut books = Books::new(&["a"]);
+    fn checker(jobs: usize) -> (Checker, [Key; 2]) {
+        let mut checker = Checker::new(&["a"]);
         let keys = [0, 1].map(|_| {
-            let (message, _) = books.sent.begin(0, 3);
-            books.sent.answered(0, message, RequestResult::Accepted);
+            let (message, _) = checker.sent.begin(0, 3);
+            checker.sent.answered(0, message, RequestResult::Accepted);
             (0, message)
         });
-        books.life_begins(jobs);
-        (books, keys)
+        checker.life_begins(jobs);
+        (checker, keys)
     }
 
-    impl Books {
+    impl Checker {
         fn begins(&mut self, life: usize, pid: i32, key: Key) {
             let what = What::Begin {
                 id: format!("id {}", key.1),
@@ -372,91 +372,91 @@ mod tests {
     /// What was accepted and not handled is missing, and a breach in the end; what refused has handled nothing.
     #[test]
     fn what_is_lost_shows() {
-        let (mut books, keys) = books(1);
-        books.works(0, 1, keys[0]);
-        books.begins(0, 2, keys[1]);
+        let (mut checker, keys) = checker(1);
+        checker.works(0, 1, keys[0]);
+        checker.begins(0, 2, keys[1]);
         let what = What::Refused;
-        books.said(Said {
+        checker.said(Said {
             life: 0,
             pid: 2,
             what,
         });
-        books.life_ended(End::InOrder);
-        assert_eq!((books.breaches(), books.audit().len()), (0, 1));
+        checker.life_ended(End::InOrder);
+        assert_eq!((checker.breaches(), checker.audit().len()), (0, 1));
     }
 
     /// With one handler at a time only the last one of a life that was cut off is in doubt, and only once.
     #[test]
     fn only_the_last_is_in_doubt() {
         for (end, again) in [(End::Killed, 0), (End::InHaste, 0), (End::InOrder, 1)] {
-            let (mut books, keys) = books(1);
-            books.works(0, 1, keys[0]);
-            books.works(0, 2, keys[1]);
-            books.life_ended(end);
-            books.life_begins(1);
-            books.works(1, 3, keys[1]);
-            assert_eq!(books.breaches(), again, "{end:?}");
-            books.works(1, 4, keys[1]);
-            assert_eq!(books.breaches(), again + 1, "{end:?}: twice in one life");
-            books.works(1, 5, keys[0]);
-            assert_eq!(books.breaches(), again + 2, "{end:?}: long recorded");
+            let (mut checker, keys) = checker(1);
+            checker.works(0, 1, keys[0]);
+            checker.works(0, 2, keys[1]);
+            checker.life_ended(end);
+            checker.life_begins(1);
+            checker.works(1, 3, keys[1]);
+            assert_eq!(checker.breaches(), again, "{end:?}");
+            checker.works(1, 4, keys[1]);
+            assert_eq!(checker.breaches(), again + 1, "{end:?}: twice in one life");
+            checker.works(1, 5, keys[0]);
+            assert_eq!(checker.breaches(), again + 2, "{end:?}: long recorded");
         }
     }
 
     /// A handler that is killed may have done its work, which then comes again.
     #[test]
     fn a_victim_may_have_worked() {
-        let (mut books, keys) = books(1);
-        books.begins(0, 1, keys[0]);
-        assert_eq!(books.victim(|_| 0), Some(1));
+        let (mut checker, keys) = checker(1);
+        checker.begins(0, 1, keys[0]);
+        assert_eq!(checker.victim(|_| 0), Some(1));
         let what = What::End;
-        books.said(Said {
+        checker.said(Said {
             life: 0,
             pid: 1,
             what,
         });
-        books.begins(0, 2, keys[0]);
-        assert_eq!(books.victim(|_| 0), None, "no second one of the same message");
-        assert_eq!(books.breaches(), 0);
+        checker.begins(0, 2, keys[0]);
+        assert_eq!(checker.victim(|_| 0), None, "no second one of the same message");
+        assert_eq!(checker.breaches(), 0);
     }
 
     /// No handler works beside a later life, or after a stop; none is left by a stop in order.
     #[test]
     fn what_is_left_behind_shows() {
-        let (mut books, keys) = books(1);
-        books.begins(0, 1, keys[0]);
-        books.life_ended(End::Killed);
-        assert_eq!(books.most_cuts(), 1);
-        books.life_begins(1);
-        books.begins(1, 2, keys[1]);
+        let (mut checker, keys) = checker(1);
+        checker.begins(0, 1, keys[0]);
+        checker.life_ended(End::Killed);
+        assert_eq!(checker.most_cuts(), 1);
+        checker.life_begins(1);
+        checker.begins(1, 2, keys[1]);
         let what = What::End;
-        books.said(Said {
+        checker.said(Said {
             life: 0,
             pid: 1,
             what,
         });
-        assert_eq!(books.breaches(), 1, "beside a later life");
-        books.life_ended(End::InOrder);
-        assert_eq!(books.breaches(), 2, "not finished");
+        assert_eq!(checker.breaches(), 1, "beside a later life");
+        checker.life_ended(End::InOrder);
+        assert_eq!(checker.breaches(), 2, "not finished");
         let what = What::End;
-        books.said(Said {
+        checker.said(Said {
             life: 1,
             pid: 2,
             what,
         });
-        assert_eq!(books.breaches(), 3, "after a stop");
+        assert_eq!(checker.breaches(), 3, "after a stop");
     }
 
     /// Hands are counted, and no message has two handlers.
     #[test]
     fn hands_are_counted() {
-        let (mut books, keys) = books(1);
-        books.begins(0, 1, keys[0]);
-        books.begins(0, 2, keys[1]);
-        assert_eq!(books.breaches(), 1, "more than are allowed");
-        let (mut books, keys) = self::books(2);
-        books.begins(0, 1, keys[0]);
-        books.begins(0, 2, keys[0]);
-        assert_eq!(books.breaches(), 1, "two of one message");
+        let (mut checker, keys) = checker(1);
+        checker.begins(0, 1, keys[0]);
+        checker.begins(0, 2, keys[1]);
+        assert_eq!(checker.breaches(), 1, "more than are allowed");
+        let (mut checker, keys) = self::checker(2);
+        checker.begins(0, 1, keys[0]);
+        checker.begins(0, 2, keys[0]);
+        assert_eq!(checker.breaches(), 1, "two of one message");
     }
 }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::removals::{Remover, expires_from};
-use super::{Books, Connection, MessageKey, NodeNumber, RequestResult, Stage, Subscription};
+use super::{Checker, Connection, MessageKey, NodeNumber, RequestResult, Stage, Subscription};
 
 /// A receipt that was pushed must not come again when its connection and its node lived for so long with it: a PING goes out
 /// behind it, and its answer makes it leave. Chosen: many times what that takes on a machine whose cores are busy elsewhere.
@@ -21,7 +21,7 @@ pub(super) struct HeardReceipt {
     times: usize,
 }
 
-impl Books {
+impl Checker {
     /// An application server opens a connection to be told of receipts.
     pub fn listens(&mut self, node: NodeNumber, now: Instant) -> Connection {
         self.connections += 1;

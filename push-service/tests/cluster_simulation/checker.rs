@@ -1,7 +1,7 @@
-//! The books: what was promised, whether it was kept, and the first broken promise.
+//! The checker records what was promised and what was kept, and finds the first broken promise.
 //!
-//! They record what can be seen from outside: requests and their answers, bytes at the nodes' ends of connections,
-//! and steps of storage when they run. They never look into a session, a registry or a reconciler.
+//! It records what can be seen from outside: requests and their answers, bytes at the nodes' ends of connections,
+//! and steps of storage when they run. It never looks into a session, a registry or a reconciler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::process::Health;
 use crate::runner::{Tally, Violation};
 use crate::sender::LONG;
 
-/// A push message, by its number in the books. Times are milliseconds of the world.
+/// A push message, by its number in the checker. Times are milliseconds of the world.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) agent: usize,
@@ -119,9 +119,9 @@ struct Owed {
     health: Arc<Health>,
 }
 
-/// The books of one world.
+/// The checker of one world.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Checker {
     pub(crate) records: Vec<Record>,
     by_nonce: BTreeMap<u64, usize>,
     topics: BTreeMap<(SubscriptionId, &'static str), usize>,
@@ -144,7 +144,7 @@ pub(crate) struct Books {
     pub(crate) violation: Option<Violation>,
 }
 
-impl Books {
+impl Checker {
     /// Only the first broken promise counts: others may follow from it.
     pub(crate) fn violate(&mut self, rule: &'static str, what: String) {
         self.violation.get_or_insert(Violation { rule, what });

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Books, Message, MessageKey, RequestResult, Stage, Subscription};
+use super::{Checker, Message, MessageKey, RequestResult, Stage, Subscription};
 
 /// Storage and the test tell the same time, but not to the millisecond; and what is due is looked at so finely.
 const CLOCKS_DIFFER: Duration = Duration::from_millis(50);
@@ -65,7 +65,7 @@ impl Wish {
     pub const LONG: u64 = 86_400;
 }
 
-impl Books {
+impl Checker {
     /// A message is about to be acknowledged: from now on it may be gone.
     pub fn acknowledges(&mut self, key: MessageKey, now: Instant) {
         let removals = &mut self.message_mut(key).removals;

@@ -1,6 +1,6 @@
-//! The books of the test: what was sent, what was answered, what arrived, what was acknowledged, and what that proves.
+//! The checker of the test records what was sent, what was answered, what arrived, what was acknowledged, and says what that proves.
 //!
-//! They know no socket and no task; they are told events with their times and judge them by the promise:
+//! It knows no socket and no task; it is told events with their times and judges them by the promise:
 //!
 //! - A message answered 201 arrives (PR-1). One answered 5xx or not at all may arrive or not (PR-2).
 //! - An acknowledgement is *taken* when 100 ms have passed since it reached a node that went on living (PR-4). That it
@@ -34,16 +34,16 @@ mod verdict;
 /// cores are busy elsewhere.
 pub const TAKEN_AFTER: Duration = Duration::from_millis(250);
 
-/// A node in the books.
+/// A node in the checker.
 pub type NodeNumber = usize;
 
-/// A subscription in the books.
+/// A subscription in the checker.
 pub type SubscriptionNumber = usize;
 
-/// A message in the books: its subscription, and its place among those sent to it.
+/// A message in the checker: its subscription, and its place among those sent to it.
 pub type MessageKey = (SubscriptionNumber, usize);
 
-/// A connection of a user agent, as far as the books care.
+/// A connection of a user agent, as far as the checker needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     /// Tells it from all others.
@@ -78,7 +78,7 @@ pub enum Stage {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Books {
+pub struct Checker {
     seed: u64,
     subscriptions: Vec<Subscription>,
     by_name: HashMap<String, SubscriptionNumber>,
@@ -126,8 +126,8 @@ struct Message {
     removals: Removals,
 }
 
-impl Books {
-    /// Empty books about a service of so many nodes.
+impl Checker {
+    /// A checker that has seen nothing, of a service of so many nodes.
     pub fn new(seed: u64, nodes: usize) -> Self {
         Self {
             seed,

@@ -1,6 +1,6 @@
-//! The books: what was promised, what was done, and the first promise that was broken.
+//! The checker records what was promised and what was done, and finds the first promise that was broken.
 //!
-//! They are kept beside both ends, from what crosses their borders, and never look into a session.
+//! It sees what crosses the borders of both ends, and never looks into a session.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency}
 
 use crate::runner::{Tally, Violation};
 
-/// A push message, by its number in the books.
+/// A push message, by its number in the checker.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) agent: usize,
@@ -138,9 +138,9 @@ impl Tally for Counts {
     }
 }
 
-/// The books of one world.
+/// The checker of one world.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Checker {
     pub(crate) records: Vec<Record>,
     by_nonce: BTreeMap<u64, usize>,
     by_key: BTreeMap<MessageKey, usize>,
@@ -157,7 +157,7 @@ pub(crate) struct Books {
     pub(crate) violation: Option<Violation>,
 }
 
-impl Books {
+impl Checker {
     /// Only the first one counts: what follows may follow from it.
     pub(crate) fn violate(&mut self, rule: &'static str, what: String) {
         self.violation.get_or_insert(Violation { rule, what });
