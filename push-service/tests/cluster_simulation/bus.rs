@@ -30,8 +30,8 @@ impl World {
         let (lost, twice) = {
             let mut chance = self.chance();
             (
-                chance.one_in(self.weather.bus_lost_one_in),
-                chance.one_in(self.weather.bus_twice_one_in),
+                chance.one_in(self.parameters.bus_lost_one_in),
+                chance.one_in(self.parameters.bus_twice_one_in),
             )
         };
         let is_silent = self.plant == Some(Plant::Silent);
@@ -53,7 +53,11 @@ impl World {
     }
 
     fn send_to(&self, process: &Arc<Process>, letter: Letter) {
-        let most = if self.is_calm() { 5 } else { self.weather.bus_delay };
+        let most = if self.is_calm() {
+            5
+        } else {
+            self.parameters.bus_delay
+        };
         let delay = self.chance().within(0..=most);
         let process = Arc::clone(process);
         tokio::spawn(async move {

@@ -13,7 +13,7 @@ use push_service::defaults::ATTACH_DELAY_LONGEST;
 use push_service::storage::{Enqueued, ExpectReceipt, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
 
 use crate::process::Health;
-use crate::runner::{Tally, Violation};
+use crate::runner::{Violation, counts};
 use crate::sender::LONG;
 
 /// A push message, by its number in the checker. Times are milliseconds of the world.
@@ -42,62 +42,35 @@ pub(crate) struct Record {
     pub(crate) offered: u32,
 }
 
-/// Counters of events.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Counts {
-    pub(crate) messages: u64,
-    pub(crate) promised: u64,
-    pub(crate) passing: u64,
-    pub(crate) unanswered: u64,
-    pub(crate) offered: u64,
-    pub(crate) offered_again: u64,
-    pub(crate) acknowledged: u64,
-    pub(crate) excused: u64,
-    pub(crate) receipts: u64,
-    pub(crate) settled: u64,
-    pub(crate) overdue: u64,
-    pub(crate) channels: u64,
-    pub(crate) attached: u64,
-    pub(crate) delayed: u64,
-    pub(crate) displaced: u64,
-    pub(crate) compared: u64,
-    pub(crate) wake_ups_lost: u64,
-    pub(crate) wake_ups_repeated: u64,
-    pub(crate) storage_troubles: u64,
-    pub(crate) kills: u64,
-    pub(crate) pauses: u64,
-    pub(crate) drains: u64,
-    pub(crate) cuts: u64,
-    /// A digest of all events and times: two runs of a world that differ have different ones.
-    pub(crate) digest: u64,
-}
-
-impl Tally for Counts {
-    fn add(&mut self, more: &Self) {
-        self.messages += more.messages;
-        self.promised += more.promised;
-        self.passing += more.passing;
-        self.unanswered += more.unanswered;
-        self.offered += more.offered;
-        self.offered_again += more.offered_again;
-        self.acknowledged += more.acknowledged;
-        self.excused += more.excused;
-        self.receipts += more.receipts;
-        self.settled += more.settled;
-        self.overdue += more.overdue;
-        self.channels += more.channels;
-        self.attached += more.attached;
-        self.delayed += more.delayed;
-        self.displaced += more.displaced;
-        self.compared += more.compared;
-        self.wake_ups_lost += more.wake_ups_lost;
-        self.wake_ups_repeated += more.wake_ups_repeated;
-        self.storage_troubles += more.storage_troubles;
-        self.kills += more.kills;
-        self.pauses += more.pauses;
-        self.drains += more.drains;
-        self.cuts += more.cuts;
-        self.digest ^= more.digest;
+counts! {
+    sums {
+        messages,
+        promised,
+        passing,
+        unanswered,
+        offered,
+        offered_again,
+        acknowledged,
+        excused,
+        receipts,
+        settled,
+        overdue,
+        channels,
+        attached,
+        delayed,
+        displaced,
+        compared,
+        wake_ups_lost,
+        wake_ups_repeated,
+        storage_troubles,
+        kills,
+        pauses,
+        drains,
+        cuts,
+    }
+    digests {
+        /// A digest of all events and times: two runs of a world that differ have different ones.
+        digest,
     }
 }
 

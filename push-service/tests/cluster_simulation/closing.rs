@@ -60,7 +60,7 @@ impl World {
         let mut probes = Vec::new();
         for agent in 0..self.agents.len() {
             let within = match self.agents[agent].is_double() {
-                true => PROBE + self.weather.reconcile,
+                true => PROBE + self.parameters.reconcile,
                 false => PROBE,
             };
             for standing in self.standing(agent) {
@@ -101,10 +101,11 @@ impl World {
             return;
         }
         // One node is enough to carry the remaining receipts.
-        (1..self.weather.nodes)
+        (1..self.parameters.nodes)
             .filter_map(|place| self.node(place))
             .for_each(|node| node.kill());
-        self.until_or(self.weather.lasts + RECEIPTS_WITHIN, is_told).await;
+        self.until_or(self.parameters.lasts + RECEIPTS_WITHIN, is_told)
+            .await;
     }
 
     /// PR-25: exactly one receipt of each message that was answered 202, or none if it was replaced. PR-18: no

@@ -105,7 +105,7 @@ impl Agent {
 impl World {
     pub(crate) fn start_agents(self: &Arc<Self>) {
         for agent in 0..self.agents.len() {
-            let devices = 1 + usize::from(self.chance().one_in(self.weather.double_one_in));
+            let devices = 1 + usize::from(self.chance().one_in(self.parameters.double_one_in));
             for number in 0..devices {
                 let (commands, told) = unbounded_channel();
                 self.agents[agent].state().devices.push(commands);
@@ -187,7 +187,7 @@ impl Device {
         };
         let identity = self.agent().state().identity.clone();
         self.say(&channel, &Say::Hello(identity, Wish::default()));
-        let silence = world.weather.service.ping_every + Duration::from_secs(15);
+        let silence = world.parameters.service.ping_every + Duration::from_secs(15);
         let mut welcomed = false;
         let mut was_calm = world.is_calm();
         while self.told.try_recv().is_ok() {}
@@ -426,7 +426,7 @@ impl Device {
     fn arrived(&self, channel: &mut Channel, arrived: Arc<Arrived>) {
         let world = &self.world;
         let is_new = self.agent().state().had.insert(arrived.id.clone());
-        let forgets = is_new && !world.is_calm() && world.chance().one_in(world.weather.forget_one_in);
+        let forgets = is_new && !world.is_calm() && world.chance().one_in(world.parameters.forget_one_in);
         self.agent()
             .state()
             .in_hand
@@ -437,7 +437,7 @@ impl Device {
         let most = if world.is_calm() || !is_new {
             0
         } else {
-            world.weather.acknowledge_within
+            world.parameters.acknowledge_within
         };
         let wait = world.chance().within(0..=most);
         channel.due.push((Instant::now() + millis(wait), arrived));
@@ -454,7 +454,7 @@ impl Device {
             let (twice, wait) = {
                 let mut chance = self.world.chance();
                 (
-                    chance.one_in(self.world.weather.acknowledge_twice_one_in),
+                    chance.one_in(self.world.parameters.acknowledge_twice_one_in),
                     chance.within(1..=15_000),
                 )
             };

@@ -86,11 +86,11 @@ impl Link {
     fn way(&self, name: &str) -> Way {
         let (world, now) = (&self.world, self.world.time_ms());
         let mut chance = world.chance();
-        let weather = &world.weather;
+        let parameters = &world.parameters;
         let most = if world.is_calm() {
-            weather.storage.min(20)
+            parameters.storage.min(20)
         } else {
-            weather.storage
+            parameters.storage
         };
         let mut way = Way {
             there: chance.within(0..=most),
@@ -105,11 +105,11 @@ impl Link {
             // A real driver gives up after a while.
             way.back = chance.within(0..=3_000);
             way.runs = false;
-        } else if chance.one_in(weather.fault_one_in) {
+        } else if chance.one_in(parameters.fault_one_in) {
             way.back = chance.within(0..=3_000);
             way.runs = chance.one_in(2);
             way.is_answered = false;
-        } else if chance.one_in(weather.slow_one_in) {
+        } else if chance.one_in(parameters.slow_one_in) {
             if chance.one_in(2) {
                 way.there = chance.within(0..=LATE);
             } else {

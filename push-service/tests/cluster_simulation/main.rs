@@ -14,6 +14,7 @@ mod checker;
 mod closing;
 mod device;
 mod link;
+mod parameters;
 mod plant;
 mod process;
 #[path = "../simulation/runner.rs"]
@@ -24,7 +25,6 @@ mod tap;
 #[path = "../simulation/trace.rs"]
 mod trace;
 mod troubles;
-mod weather;
 mod wire;
 mod world;
 

@@ -104,7 +104,7 @@ impl Process {
         let health = Health::new(place);
         let clock = SetClock::new();
         let registry = Registry::new();
-        let period = millis(world.weather.reconcile);
+        let period = millis(world.parameters.reconcile);
         let by = Arc::clone(&clock) as Arc<dyn Clock>;
         let reconciler = Reconciler::with_clock(Arc::clone(&registry), period, by);
         let outboxes = Arc::new(Outboxes::default());
@@ -126,7 +126,7 @@ impl Process {
         // The default budgets: they must not slow honest peers down (PR-42).
         let budgets = Budgets::new(&config::Limits::default(), metrics());
         let broker = Arc::new(broker.charging(Arc::new(budgets)));
-        let limits = world.weather.service.clone();
+        let limits = world.parameters.service.clone();
         let channels = Channels::new(Arc::clone(&broker), registry, limits, SHARES, metrics());
         let (ear, letters) = unbounded_channel();
         let process = Arc::new(Self {
@@ -294,7 +294,7 @@ fn policy(world: &World) -> Policy {
         require_vapid: false,
         application_servers: Default::default(),
         ttl: Ttl::from_secs(30 * 86_400),
-        budget: world.weather.budget,
+        budget: world.parameters.budget,
         caps: Caps::default(),
         rate: None,
         subscriptions_per_user_agent: 100,

@@ -22,7 +22,7 @@ pub(crate) const LONG: u32 = 86_400;
 impl World {
     pub(crate) async fn send_on(self: Arc<Self>) {
         while !self.is_calm() {
-            let wait = self.chance().within(0..=2 * self.weather.send_every);
+            let wait = self.chance().within(0..=2 * self.parameters.send_every);
             sleep(millis(wait)).await;
             if !self.is_calm() {
                 self.send_to_somebody();
@@ -54,8 +54,8 @@ impl World {
         let (ttl_secs, topic, wish, size) = {
             let mut chance = self.chance();
             let ttl_secs = chance.pick(&[0, 5, 20, LONG, LONG, LONG, LONG, LONG]);
-            let topic = chance.pick(&["news", "weather", "", "", "", "", "", ""]);
-            let wants = chance.one_in(self.weather.receipts_one_in);
+            let topic = chance.pick(&["news", "parameters", "", "", "", "", "", ""]);
+            let wants = chance.one_in(self.parameters.receipts_one_in);
             let wish = match chance.one_in(4) {
                 _ if !wants => None,
                 true => Some(ReceiptWish::Chosen(None)),

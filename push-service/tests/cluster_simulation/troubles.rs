@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use crate::device::Command;
+use crate::parameters::Trouble;
 use crate::process::Process;
 use crate::store::millis;
 use crate::trace::trace;
-use crate::weather::Trouble;
 use crate::world::World;
 
 /// The longest trouble that ends by itself, such as a pause; in milliseconds.
@@ -16,16 +16,16 @@ const LONGEST: u64 = 10_000;
 
 impl World {
     pub(crate) async fn trouble_on(self: Arc<Self>) {
-        if self.weather.troubles.is_empty() {
+        if self.parameters.troubles.is_empty() {
             return;
         }
         loop {
-            let wait = self.chance().within(0..=2 * self.weather.trouble_every);
+            let wait = self.chance().within(0..=2 * self.parameters.trouble_every);
             sleep(millis(wait)).await;
             if self.is_calm() {
                 return;
             }
-            let trouble = self.chance().pick(&self.weather.troubles);
+            let trouble = self.chance().pick(&self.parameters.troubles);
             self.befall(trouble);
         }
     }

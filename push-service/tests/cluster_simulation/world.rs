@@ -19,18 +19,18 @@ use crate::bus::Sent;
 use crate::chance::Chance;
 use crate::checker::{Checker, Counts};
 use crate::device::Agent;
+use crate::parameters::Parameters;
 use crate::plant::Plant;
 use crate::process::Process;
 use crate::runner::Violation;
 use crate::store::{Store, millis};
 use crate::trace::trace;
-use crate::weather::Weather;
 use crate::wire::Wire;
 
 /// A world.
 pub(crate) struct World {
     chance: Mutex<Chance>,
-    pub(crate) weather: Weather,
+    pub(crate) parameters: Parameters,
     pub(crate) plant: Option<Plant>,
     checker: Mutex<Checker>,
     start: Instant,
@@ -67,7 +67,7 @@ const OFFERS: u64 = 50_000;
 /// Runs a world, to its end or to the first broken promise.
 pub(crate) fn live(seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation>) {
     let mut chance = Chance::new(seed);
-    let weather = Weather::draw(&mut chance);
+    let parameters = Parameters::draw(&mut chance);
     seeded::seed_this_thread(Some(chance.bits()));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -75,7 +75,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation
         .build()
         .expect("a runtime without I/O needs nothing");
     let checker = runtime.block_on(async {
-        let world = World::new(chance, weather, plant);
+        let world = World::new(chance, parameters, plant);
         world.run().await;
         world.nodes.lock().unwrap_or_else(PoisonError::into_inner).clear();
         std::mem::take(&mut *world.checker())
@@ -86,7 +86,7 @@ pub(crate) fn live(seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation
 }
 
 impl World {
-    fn new(chance: Chance, weather: Weather, plant: Option<Plant>) -> Arc<Self> {
+    fn new(chance: Chance, parameters: Parameters, plant: Option<Plant>) -> Arc<Self> {
         Arc::new(Self {
             chance: Mutex::new(chance),
             plant,
@@ -95,29 +95,31 @@ impl World {
             calm: AtomicBool::new(false),
             calmed: Notify::new(),
             store: Store::new(),
-            nodes: Mutex::new(vec![None; weather.nodes]),
-            agents: (0..weather.agents).map(|_| Agent::new(weather.names)).collect(),
+            nodes: Mutex::new(vec![None; parameters.nodes]),
+            agents: (0..parameters.agents)
+                .map(|_| Agent::new(parameters.names))
+                .collect(),
             wires: Mutex::default(),
             connections: AtomicU64::new(0),
             sent: Sent::default(),
             tokens: Mutex::default(),
             requests: Arc::default(),
-            weather,
+            parameters,
         })
     }
 
     async fn run(self: &Arc<Self>) {
-        for place in 0..self.weather.nodes {
+        for place in 0..self.parameters.nodes {
             self.start_node(place);
         }
         self.start_agents();
         tokio::spawn(Arc::clone(self).send_on());
         tokio::spawn(Arc::clone(self).trouble_on());
-        self.until(self.weather.lasts).await;
+        self.until(self.parameters.lasts).await;
         self.calm_down();
         // Most worlds end when nothing is missing any more; some go on, to test idle times.
         let is_short = self.chance().one_in(4).not();
-        let settled = self.weather.lasts + SETTLES_WITHIN + self.weather.reconcile + DELIVERED_WITHIN;
+        let settled = self.parameters.lasts + SETTLES_WITHIN + self.parameters.reconcile + DELIVERED_WITHIN;
         // A message whose request is under way may be accepted yet.
         let has_come = |world: &Self| Arc::strong_count(&world.requests) == 1 && world.missing().is_none();
         self.until_or(settled, |world| is_short && has_come(world)).await;
@@ -157,7 +159,7 @@ impl World {
     fn calm_down(self: &Arc<Self>) {
         trace!(self, "all is calm");
         self.calm.store(true, Ordering::Relaxed);
-        for place in 0..self.weather.nodes {
+        for place in 0..self.parameters.nodes {
             match self.node(place) {
                 Some(node) => node.heal(),
                 None => self.start_node(place),
@@ -189,13 +191,13 @@ impl World {
     /// How long until an acknowledgement that a node has read is in storage, without troubles, in milliseconds: after
     /// one step in progress, a request, and PR-4's 100 ms.
     fn commit_within(&self) -> u64 {
-        5 * self.weather.step() + 100
+        5 * self.parameters.step() + 100
     }
 
     /// How long after a change in storage a node may still deliver the old state, without troubles, in milliseconds:
     /// wake-ups and pages may be on their way, and a page may be written after another.
     pub(crate) fn offer_slack(&self) -> u64 {
-        2 * self.weather.step() + self.weather.bus_delay + 500
+        2 * self.parameters.step() + self.parameters.bus_delay + 500
     }
 }
 
@@ -261,7 +263,7 @@ impl World {
     }
 
     pub(crate) fn wire_delay(&self) -> Duration {
-        let most = if self.is_calm() { 5 } else { self.weather.delay };
+        let most = if self.is_calm() { 5 } else { self.parameters.delay };
         millis(self.chance().within(0..=most))
     }
 
@@ -272,7 +274,7 @@ impl World {
         }
         let mut chance = self.chance();
         match chance.within(0..=3) {
-            0 | 1 => Some(millis(chance.within(0..=self.weather.delay))),
+            0 | 1 => Some(millis(chance.within(0..=self.parameters.delay))),
             2 => Some(millis(chance.within(0..=20_000))),
             _ => None,
         }

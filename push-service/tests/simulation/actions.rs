@@ -25,7 +25,7 @@ impl World {
     pub(crate) fn act(&mut self, index: usize) {
         let actions = std::mem::take(&mut self.agents[index].actions);
         for action in actions {
-            if self.chance.one_in(self.weather.death_one_in) {
+            if self.chance.one_in(self.parameters.death_one_in) {
                 trace!(self, "user agent {index} dies before {action:?}");
                 return self.kill(index, true);
             }
@@ -94,7 +94,7 @@ impl World {
         {
             let (message, tried) = (*message, agent.disk.durable.messages.tried(*message));
             // As many as make three starts too many.
-            let count = tried.attempts + self.weather.user_agent.crashes.div_ceil(3);
+            let count = tried.attempts + self.parameters.user_agent.crashes.div_ceil(3);
             agent.disk.apply(&Change::Released(message));
             agent.disk.apply(&Change::Attempt { message, count });
         }
@@ -138,7 +138,7 @@ impl World {
         write_say(&mut out, mask, &self.named_back(say));
         if matches!(say, Say::Acknowledge { .. })
             && !self.calm
-            && self.chance.one_in(self.weather.acknowledge_again_one_in)
+            && self.chance.one_in(self.parameters.acknowledge_again_one_in)
         {
             let wait = self.chance.pick(&[0, 1_000, 120_000]);
             self.after(wait, Event::Repeat(index, out.clone()));
@@ -213,13 +213,13 @@ impl World {
         if readable {
             let subscription = self.checker.records[message].subscription;
             trace!(self, "message {message} is handed over, attempt {attempt}");
-            let limits = &self.weather.user_agent;
+            let limits = &self.parameters.user_agent;
             self.checker
                 .handed_over(message, subscription, limits.attempts + limits.crashes);
             self.agents[index].in_hand.insert(message);
             self.hold(index, message, key);
         }
-        let slow = !self.calm && self.chance.one_in(self.weather.slow_handler_one_in);
+        let slow = !self.calm && self.chance.one_in(self.parameters.slow_handler_one_in);
         let most = if slow { 90_000 } else { 300 };
         let wait = self.chance.within(0..=most);
         let life = self.agents[index].life;
@@ -248,7 +248,7 @@ impl World {
             let record = &records[**held];
             record.name == name && record.stored_at() >= Some(shares_since)
         });
-        let (held, most) = (of.count(), self.weather.user_agent.held_messages.div_ceil(2));
+        let (held, most) = (of.count(), self.parameters.user_agent.held_messages.div_ceil(2));
         if held > most {
             let what =
                 format!("{held} messages of {name} are held, of {most} that one subscription may have");
@@ -311,7 +311,7 @@ impl World {
         if self.agents[index].life != life {
             return;
         }
-        let release = !self.calm && self.chance.one_in(self.weather.release_one_in);
+        let release = !self.calm && self.chance.one_in(self.parameters.release_one_in);
         let outage = self.outage_of(index, message);
         let record = &mut self.checker.records[message];
         let readable = self.agents[index].disk.keys.get(&record.name) == Some(&record.keys);
@@ -384,7 +384,7 @@ impl World {
                 agent.done = Some(Done::GivenUp);
                 let (tried, limits) = (
                     agent.disk.durable.messages.tried(message),
-                    &self.weather.user_agent,
+                    &self.parameters.user_agent,
                 );
                 let is_right = match reason {
                     GiveUpReason::Attempts => tried.attempts >= limits.attempts,
@@ -392,7 +392,7 @@ impl World {
                     GiveUpReason::Outages => true,
                 };
                 if let Some(record) = self.checker.by_key(message) {
-                    self.checker.gave_up(record, reason, &self.weather.user_agent);
+                    self.checker.gave_up(record, reason, &self.parameters.user_agent);
                 }
                 if !is_right && self.plant.is_none() {
                     let what = format!("a message was given up after too many {reason:?}, but {tried:?}");

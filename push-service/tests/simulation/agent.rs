@@ -166,7 +166,10 @@ impl World {
         if self.plant == Some(Plant::ForgetIdentity) {
             agent.disk.durable.identity = None;
         }
-        let (mut limits, durable) = (Arc::clone(&self.weather.user_agent), agent.disk.durable.clone());
+        let (mut limits, durable) = (
+            Arc::clone(&self.parameters.user_agent),
+            agent.disk.durable.clone(),
+        );
         if self.plant == Some(Plant::SharesIgnored) {
             Arc::make_mut(&mut limits).held_messages *= 2;
         }
@@ -372,7 +375,7 @@ impl World {
     pub(crate) fn check(&mut self, index: usize) {
         let agent = &self.agents[index];
         let Some(machine) = &agent.machine else { return };
-        let (held, most) = (machine.held(), self.weather.user_agent.held_messages);
+        let (held, most) = (machine.held(), self.parameters.user_agent.held_messages);
         let agree = !self.checker.counts.events.is_multiple_of(16)
             || self.plant.is_some()
             || *machine.durable() == agent.disk.durable;

@@ -9,10 +9,10 @@ use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Topic, Tt
 use push_service::storage::{Caps, Confirm, Enqueue, Enqueued, Removal, Storage};
 
 use crate::checker::Record;
+use crate::parameters::Trouble;
 use crate::plant::Plant;
 use crate::steps::at_once;
 use crate::trace::trace;
-use crate::weather::Trouble;
 use crate::world::{Event, World};
 
 /// An application server: what it knows of one subscription.
@@ -53,7 +53,7 @@ impl World {
         let (name, now) = (name_of(index, name), self.moment());
         let agent = &mut self.agents[index];
         let is_kept =
-            self.plant == Some(Plant::KeepUnsubscribed) && agent.wishes as usize == self.weather.names;
+            self.plant == Some(Plant::KeepUnsubscribed) && agent.wishes as usize == self.parameters.names;
         if agent.wanted.contains_key(&name) || is_kept {
             return;
         }
@@ -176,7 +176,7 @@ impl World {
             return;
         }
         self.send_one(None);
-        let wait = self.chance.within(0..=2 * self.weather.send_every);
+        let wait = self.chance.within(0..=2 * self.parameters.send_every);
         self.after(wait, Event::Send);
     }
 
@@ -199,19 +199,19 @@ impl World {
         let ttl_secs = self.chance.pick(&[0, 5, 30, LONG, LONG, LONG, LONG, LONG]);
         let topic = match self.chance.within(0..=11) {
             0 => Topic::parse("news"),
-            1 => Topic::parse("weather"),
+            1 => Topic::parse("parameters"),
             _ => None,
         };
-        let fails = if self.chance.one_in(self.weather.fail_one_in) {
+        let fails = if self.chance.one_in(self.parameters.fail_one_in) {
             self.chance.pick(&[1, 1, 2, BAD])
         } else {
             0
         };
-        let kills = !self.calm && self.chance.one_in(self.weather.kills_one_in);
+        let kills = !self.calm && self.chance.one_in(self.parameters.kills_one_in);
         let urgency = self
             .chance
             .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
-        let has_filter = self.weather.troubles.contains(&Trouble::Filter);
+        let has_filter = self.parameters.troubles.contains(&Trouble::Filter);
         let calm = self.calm;
         let message = self.checker.sent(Record {
             agent,
@@ -240,7 +240,7 @@ impl World {
             alias: String::new(),
             done: None,
         });
-        let wait = self.chance.within(0..=self.weather.delay);
+        let wait = self.chance.within(0..=self.parameters.delay);
         self.after(wait, Event::Enqueue(message));
     }
 
@@ -254,7 +254,7 @@ impl World {
             return self.after(5_000, Event::Enqueue(message));
         }
         let nonce = self.chance.bits();
-        let size = self.chance.within(16..=self.weather.body) as usize;
+        let size = self.chance.within(16..=self.parameters.body) as usize;
         let record = &self.checker.records[message];
         let agent = record.agent;
         let Some(sender) = self.senders.get(&(agent, record.name)) else {
@@ -277,7 +277,7 @@ impl World {
             receipts: None,
             sender: None,
             caps: Caps::default(),
-            budget: self.weather.budget,
+            budget: self.parameters.budget,
             rate: None,
         };
         let enqueued = at_once(self.storage.enqueue(enqueue));
@@ -288,11 +288,13 @@ impl World {
                     let others = |record: &Record| record.agent == agent && record.id.is_some();
                     self.checker.excuse_all(self.now, "evicted", others);
                 }
-                self.checker.stored(message, id, self.weather.equal_ids, self.now);
+                self.checker
+                    .stored(message, id, self.parameters.equal_ids, self.now);
             }
             Enqueued::Passed { id, .. } => {
                 self.checker.counts.passing += 1;
-                self.checker.stored(message, id, self.weather.equal_ids, self.now);
+                self.checker
+                    .stored(message, id, self.parameters.equal_ids, self.now);
             }
             Enqueued::NoSubscription
             | Enqueued::QueueFull
@@ -302,7 +304,7 @@ impl World {
         }
         self.tell_announced();
         let (wait, incarnation) = (
-            self.chance.within(0..=self.weather.storage),
+            self.chance.within(0..=self.parameters.storage),
             self.node.incarnation,
         );
         self.after(wait, Event::Enqueued { message, incarnation });

@@ -36,4 +36,16 @@ impl Chance {
     pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.index(of.len())]
     }
+
+    /// Some of the rows, each as often as its weight says. May be empty.
+    pub(crate) fn some_of<T: Copy>(&mut self, weighted: &[(T, u64)]) -> Vec<T> {
+        let few = self.pick(&[1, 2, 4]);
+        let mut some = Vec::new();
+        for (row, weight) in weighted {
+            if self.one_in(few) {
+                some.extend((0..*weight).map(|_| *row));
+            }
+        }
+        some
+    }
 }

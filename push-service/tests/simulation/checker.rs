@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use push_protocol::session::user_agent::{GiveUpReason, Limits, MessageKey};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency};
 
-use crate::runner::{Tally, Violation};
+use crate::runner::{Violation, counts};
 
 /// A push message, by its number in the checker.
 #[derive(Debug)]
@@ -69,73 +69,40 @@ pub(crate) enum Done {
     Dropped,
 }
 
-/// How much happened, so that one sees that the worlds were not empty.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Counts {
-    pub(crate) events: u64,
-    pub(crate) messages: u64,
-    pub(crate) promised: u64,
-    pub(crate) passing: u64,
-    pub(crate) unanswered: u64,
-    pub(crate) handled: u64,
-    pub(crate) given_up: u64,
-    pub(crate) offered_again: u64,
-    pub(crate) excused: u64,
-    pub(crate) expired: u64,
-    pub(crate) channels: u64,
-    pub(crate) catch_ups: u64,
-    pub(crate) cuts: u64,
-    pub(crate) deaths: u64,
-    pub(crate) stops: u64,
-    pub(crate) node_restarts: u64,
-    pub(crate) drains: u64,
-    pub(crate) displaced: u64,
-    pub(crate) stalls: u64,
-    pub(crate) wake_ups_lost: u64,
-    pub(crate) storage_troubles: u64,
-    pub(crate) acknowledged_again: u64,
-    pub(crate) in_outages: u64,
-    pub(crate) outages: u64,
-    pub(crate) stuck: u64,
-    pub(crate) identities_lost: u64,
-    /// Lies about an identity that user agents heard.
-    pub(crate) lies: u64,
-    pub(crate) renewed: u64,
-    pub(crate) unsubscribed: u64,
-}
-
-impl Tally for Counts {
-    fn add(&mut self, more: &Self) {
-        self.events += more.events;
-        self.messages += more.messages;
-        self.promised += more.promised;
-        self.passing += more.passing;
-        self.unanswered += more.unanswered;
-        self.handled += more.handled;
-        self.given_up += more.given_up;
-        self.offered_again += more.offered_again;
-        self.excused += more.excused;
-        self.expired += more.expired;
-        self.channels += more.channels;
-        self.catch_ups += more.catch_ups;
-        self.cuts += more.cuts;
-        self.deaths += more.deaths;
-        self.stops += more.stops;
-        self.node_restarts += more.node_restarts;
-        self.drains += more.drains;
-        self.displaced += more.displaced;
-        self.stalls += more.stalls;
-        self.wake_ups_lost += more.wake_ups_lost;
-        self.storage_troubles += more.storage_troubles;
-        self.acknowledged_again += more.acknowledged_again;
-        self.in_outages += more.in_outages;
-        self.outages += more.outages;
-        self.stuck += more.stuck;
-        self.identities_lost += more.identities_lost;
-        self.lies += more.lies;
-        self.renewed += more.renewed;
-        self.unsubscribed += more.unsubscribed;
+counts! {
+    sums {
+        events,
+        messages,
+        promised,
+        passing,
+        unanswered,
+        handled,
+        given_up,
+        offered_again,
+        excused,
+        expired,
+        channels,
+        catch_ups,
+        cuts,
+        deaths,
+        stops,
+        node_restarts,
+        drains,
+        displaced,
+        stalls,
+        wake_ups_lost,
+        storage_troubles,
+        acknowledged_again,
+        in_outages,
+        outages,
+        stuck,
+        identities_lost,
+        /// Lies about an identity that user agents heard.
+        lies,
+        renewed,
+        unsubscribed,
     }
+    digests {}
 }
 
 /// The checker of one world.

@@ -38,11 +38,11 @@ impl World {
     /// PR-46: an application fails on all messages of one subscription, of which there are as many as the service brings at
     /// once, but for one of each of the others.
     pub(crate) fn stuck(&mut self) {
-        let (limits, names) = (Arc::clone(&self.weather.user_agent), self.weather.names);
-        let largest = self.weather.body as usize + LARGEST_BESIDE_BODY;
+        let (limits, names) = (Arc::clone(&self.parameters.user_agent), self.parameters.names);
+        let largest = self.parameters.body as usize + LARGEST_BESIDE_BODY;
         let has_room = limits.held_messages >= 2 && limits.held_bytes >= 3 * largest;
-        let is_evicting = self.weather.budget.messages < 1_000;
-        let burst = usize::from(self.weather.service.in_flight).saturating_sub(names);
+        let is_evicting = self.parameters.budget.messages < 1_000;
+        let burst = usize::from(self.parameters.service.in_flight).saturating_sub(names);
         if !has_room || is_evicting || burst == 0 {
             return;
         }

@@ -14,13 +14,13 @@ mod checker;
 mod closing;
 mod network;
 mod node;
+mod parameters;
 mod plant;
 mod runner;
 mod steps;
 mod trace;
 mod troubles;
 mod turn;
-mod weather;
 mod world;
 
 use std::process::ExitCode;

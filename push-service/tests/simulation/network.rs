@@ -68,7 +68,7 @@ impl World {
 
     /// Something arrives at an end, behind all that was sent to it before.
     pub(crate) fn pass(&mut self, connection: ConnectionId, to: End, event: Event) {
-        let delay = self.chance.within(0..=self.weather.delay);
+        let delay = self.chance.within(0..=self.parameters.delay);
         let at = self.now + delay;
         let Some(pipe) = self
             .connections
@@ -89,7 +89,7 @@ impl World {
     pub(crate) fn send(&mut self, connection: ConnectionId, to: End, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let piece = if self.weather.segments {
+            let piece = if self.parameters.segments {
                 self.chance.within(1..=rest.len().min(400) as u64) as usize
             } else {
                 rest.len()
@@ -139,7 +139,7 @@ impl World {
             End::Agent => End::Node,
         };
         let learns = match self.chance.within(0..=3) {
-            0 | 1 => Some(self.chance.within(0..=self.weather.delay)),
+            0 | 1 => Some(self.chance.within(0..=self.parameters.delay)),
             2 => Some(self.chance.within(0..=30_000)),
             _ => None,
         };

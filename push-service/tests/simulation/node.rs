@@ -147,7 +147,7 @@ impl World {
         if self.node.down || self.now < self.refuse_until {
             return self.pass(id, End::Agent, Event::NotOpened(id));
         }
-        let session = Session::new(Arc::clone(&self.weather.service), self.moment());
+        let session = Session::new(Arc::clone(&self.parameters.service), self.moment());
         self.node.channels.insert(id, Box::new(Channel::new(session)));
         self.pass(id, End::Agent, Event::Opened(id));
         self.turn(id);
@@ -206,7 +206,7 @@ impl World {
             if self.node.seat(id) != Some(seat) {
                 continue;
             }
-            let inbox = self.weather.inbox;
+            let inbox = self.parameters.inbox;
             let Some(channel) = self.node.channels.get_mut(&id) else {
                 continue;
             };

@@ -48,6 +48,29 @@ pub(crate) trait Tally: Clone + Default + Debug + Send {
     fn add(&mut self, more: &Self);
 }
 
+/// Declares the counters of a simulation. `sums` are added, and `digests` mixed: they differ if two runs of a world differ.
+macro_rules! counts {
+    (
+        sums { $($(#[$about_sum:meta])* $sum:ident,)* }
+        digests { $($(#[$about_digest:meta])* $digest:ident,)* }
+    ) => {
+        /// Counters of events.
+        #[derive(Clone, Copy, Default, Debug)]
+        pub(crate) struct Counts {
+            $($(#[$about_sum])* pub(crate) $sum: u64,)*
+            $($(#[$about_digest])* pub(crate) $digest: u64,)*
+        }
+
+        impl $crate::runner::Tally for Counts {
+            fn add(&mut self, more: &Self) {
+                $(self.$sum += more.$sum;)*
+                $(self.$digest ^= more.$digest;)*
+            }
+        }
+    };
+}
+pub(crate) use counts;
+
 /// A simulation.
 pub(crate) struct Simulation<Plant: 'static, Counts> {
     /// The name of its test target.

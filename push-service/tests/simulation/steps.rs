@@ -51,7 +51,7 @@ pub(crate) fn at_once<T>(step: impl Future<Output = Result<T, StorageError>>) ->
 impl World {
     /// A channel asks storage.
     pub(crate) fn ask(&mut self, channel: ConnectionId, step: Step) {
-        let wait = self.chance.within(0..=self.weather.storage);
+        let wait = self.chance.within(0..=self.parameters.storage);
         self.after(wait, Event::Decide(channel, step));
     }
 
@@ -59,7 +59,7 @@ impl World {
         let Some(seat) = self.node.seat(channel) else {
             return;
         };
-        let trouble = !self.calm && self.chance.one_in(self.weather.storage_trouble_one_in);
+        let trouble = !self.calm && self.chance.one_in(self.parameters.storage_trouble_one_in);
         let answer = if trouble {
             self.checker.counts.storage_troubles += 1;
             trace!(self, "storage has trouble with {step:?} of channel {channel}");
@@ -72,7 +72,7 @@ impl World {
             self.execute(channel, &step, seat)
         };
         self.tell_announced();
-        let wait = self.chance.within(0..=self.weather.storage);
+        let wait = self.chance.within(0..=self.parameters.storage);
         self.after(wait, Event::Answered(channel, answer));
     }
 

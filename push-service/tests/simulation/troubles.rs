@@ -6,26 +6,26 @@ use push_service::storage::Storage;
 use crate::agent::{Lie, Outage};
 use crate::network::{ConnectionId, End};
 use crate::node::Node;
+use crate::parameters::Trouble;
 use crate::steps::at_once;
 use crate::trace::trace;
-use crate::weather::Trouble;
 use crate::world::{Event, World};
 
 impl World {
     pub(crate) fn trouble_on(&mut self) {
-        if self.calm || self.weather.troubles.is_empty() {
+        if self.calm || self.parameters.troubles.is_empty() {
             return;
         }
-        let trouble = self.chance.pick(&self.weather.troubles);
+        let trouble = self.chance.pick(&self.parameters.troubles);
         self.befall(trouble);
-        let wait = self.chance.within(0..=2 * self.weather.trouble_every);
+        let wait = self.chance.within(0..=2 * self.parameters.trouble_every);
         self.after(wait, Event::Trouble);
     }
 
     fn befall(&mut self, trouble: Trouble) {
         trace!(self, "trouble: {trouble:?}");
         let agent = self.chance.index(self.agents.len());
-        let name = self.chance.index(self.weather.names);
+        let name = self.chance.index(self.parameters.names);
         match trouble {
             Trouble::Cut => {
                 if let Some(connection) = self.agents[agent].connection() {
@@ -196,7 +196,7 @@ impl World {
         trace!(self, "all is calm");
         self.calm = true;
         self.refuse_until = 0;
-        self.weather.death_one_in = 0;
+        self.parameters.death_one_in = 0;
         let stalled: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in stalled {
             self.unstall(id);

@@ -129,12 +129,12 @@ impl World {
             match action {
                 Action::Offer(message) => {
                     trace!(self, "channel {id} offers {:?}", message.id);
-                    let slack = 4 * self.weather.storage + 3_000;
+                    let slack = 4 * self.parameters.storage + 3_000;
                     self.checker.offered(message.id, self.now, slack);
                     if message.id.number.0 != 0 {
                         channel.on_wire.push_back(message.id);
                     }
-                    if channel.on_wire.len() > usize::from(self.weather.service.in_flight) {
+                    if channel.on_wire.len() > usize::from(self.parameters.service.in_flight) {
                         self.checker
                             .violate("PR-16", format!("channel {id} offers more than its window"));
                     }
@@ -174,8 +174,8 @@ impl World {
         if fresh {
             if let Some(said) = &channel.said
                 && at_once(self.storage.inspect(said.id())).is_some()
-                && self.weather.storage_trouble_one_in == 0
-                && self.weather.storage < 20
+                && self.parameters.storage_trouble_one_in == 0
+                && self.parameters.storage < 20
             {
                 let what = format!("channel {id} gets a new identity, but storage knows the old one");
                 self.checker.violate("PR-3", what);

@@ -24,9 +24,9 @@ use crate::chance::Chance;
 use crate::checker::Checker;
 use crate::network::{Connection, ConnectionId, End};
 use crate::node::{Announced, Node};
+use crate::parameters::Parameters;
 use crate::plant::Plant;
 use crate::steps::{Step, StepAnswer};
-use crate::weather::Weather;
 
 /// Something that happens at its time.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     pub(crate) chance: Chance,
-    pub(crate) weather: Weather,
+    pub(crate) parameters: Parameters,
     pub(crate) plant: Option<Plant>,
     clock: Arc<ManualClock>,
     pub(crate) storage: Memory,
@@ -175,7 +175,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut chance = Chance::new(seed);
-        let weather = Weather::draw(&mut chance);
+        let parameters = Parameters::draw(&mut chance);
         let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
         let announced = Arc::new(Announced::default());
         let retention = Duration::from_secs(400 * 86_400);
@@ -195,7 +195,7 @@ impl World {
             node: Node::new(chance.bits()),
             connections: BTreeMap::new(),
             refuse_until: 0,
-            agents: (0..weather.agents).map(Agent::new).collect(),
+            agents: (0..parameters.agents).map(Agent::new).collect(),
             senders: BTreeMap::new(),
             checker: Checker::default(),
             calm: false,
@@ -205,7 +205,7 @@ impl World {
             beside_from: usize::MAX,
             ended: false,
             chance,
-            weather,
+            parameters,
         }
     }
 
@@ -231,11 +231,11 @@ impl World {
     fn begin(&mut self) {
         for agent in 0..self.agents.len() {
             self.revive(agent);
-            for name in 0..self.weather.names {
+            for name in 0..self.parameters.names {
                 self.subscribe(agent, name);
             }
         }
-        let lasts = self.weather.lasts;
+        let lasts = self.parameters.lasts;
         self.after(0, Event::Send);
         self.after(0, Event::Trouble);
         self.after(0, Event::Sweep);
@@ -245,7 +245,7 @@ impl World {
 
     /// Waits until what was sent has arrived, but not for ever.
     fn quiet_down(&mut self) {
-        let is_late = self.now > self.weather.lasts + CALM_MOST;
+        let is_late = self.now > self.parameters.lasts + CALM_MOST;
         // What expired in storage may still be held, and more come once it is done.
         let is_holding = self
             .agents
@@ -325,7 +325,7 @@ impl World {
                 self.probe();
                 self.after(
                     PROBE,
-                    if self.weather.stuck {
+                    if self.parameters.stuck {
                         Event::Stuck
                     } else {
                         Event::End

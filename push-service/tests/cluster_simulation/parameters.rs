@@ -58,7 +58,7 @@ const TROUBLES: [(Trouble, u64); 13] = [
 ];
 
 /// The parameters of a world. Times in milliseconds; a `one_in` of 0 means never.
-pub(crate) struct Weather {
+pub(crate) struct Parameters {
     pub(crate) nodes: usize,
     pub(crate) agents: usize,
     pub(crate) names: usize,
@@ -92,9 +92,10 @@ pub(crate) struct Weather {
     pub(crate) service: Limits,
 }
 
-impl Weather {
+impl Parameters {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
-        let troubles = troubles(chance);
+        // Without any, the world has only messages.
+        let troubles = chance.some_of(&TROUBLES);
         Self {
             nodes: chance.within(2..=3) as usize,
             agents: chance.within(1..=3) as usize,
@@ -128,18 +129,6 @@ impl Weather {
     pub(crate) fn step(&self) -> u64 {
         2 * self.storage
     }
-}
-
-/// The troubles that can come, with their weights. Without any, the world has only messages.
-fn troubles(chance: &mut Chance) -> Vec<Trouble> {
-    let few = chance.pick(&[1, 2, 4]);
-    let mut troubles = Vec::new();
-    for (trouble, weight) in TROUBLES {
-        if chance.one_in(few) {
-            troubles.extend((0..weight).map(|_| trouble));
-        }
-    }
-    troubles
 }
 
 fn service(chance: &mut Chance) -> Limits {

@@ -1,6 +1,6 @@
-//! What kind of world a seed is: its limits, how its network behaves, and what goes wrong how often.
+//! The parameters of a world, from its seed: its limits, how its network behaves, and how often each trouble comes.
 //!
-//! Every seed draws its own, and leaves some troubles out, so that each is met alone and in company.
+//! Every seed leaves some troubles out, so that each is tested alone and with others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use push_service::storage::Budget;
 
 use crate::chance::Chance;
 
-/// Something that goes wrong, or that a peer does.
+/// A trouble, or an unusual action of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
     /// A connection breaks; its ends learn of it at once, late or never.
@@ -65,11 +65,11 @@ const TROUBLES: [(Trouble, u64); 16] = [
     (Trouble::Lie, 3),
 ];
 
-/// The world of a seed. Times in milliseconds; `one_in` is never for 0.
-pub(crate) struct Weather {
+/// The parameters of a world. Times in milliseconds; a `one_in` of 0 means never.
+pub(crate) struct Parameters {
     pub(crate) agents: usize,
     pub(crate) names: usize,
-    /// How long it lasts; then all is well.
+    /// How long the troubles last.
     pub(crate) lasts: u64,
     pub(crate) trouble_every: u64,
     pub(crate) troubles: Vec<Trouble>,
@@ -98,9 +98,10 @@ pub(crate) struct Weather {
     pub(crate) user_agent: Arc<user_agent::Limits>,
 }
 
-impl Weather {
+impl Parameters {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
-        let troubles = troubles(chance);
+        // Without any, the world has only messages.
+        let troubles = chance.some_of(&TROUBLES);
         Self {
             agents: chance.within(1..=3) as usize,
             names: chance.within(1..=4) as usize,
@@ -130,18 +131,6 @@ impl Weather {
             user_agent: Arc::new(user_agent(chance)),
         }
     }
-}
-
-/// A choice of troubles, each as often as it is heavy. Without any, the world has only messages.
-fn troubles(chance: &mut Chance) -> Vec<Trouble> {
-    let few = chance.pick(&[1, 2, 4]);
-    let mut troubles = Vec::new();
-    for (trouble, weight) in TROUBLES {
-        if chance.one_in(few) {
-            troubles.extend((0..weight).map(|_| trouble));
-        }
-    }
-    troubles
 }
 
 fn service(chance: &mut Chance) -> session::Limits {
