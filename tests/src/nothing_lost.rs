@@ -228,7 +228,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     })
     .await;
     receivers.shutdown().await;
-    nobody_had_to_return::<S>(&mut world.checker());
+    no_user_agent_had_to_return::<S>(&mut world.checker());
 
     let checker = world.checker();
     let breaches = checker.audit();
@@ -255,7 +255,7 @@ fn missed_by_who_stays<S: Service>(checker: &Checker) -> usize {
 }
 
 /// A user agent that stays at a node that lives got everything on one connection.
-fn nobody_had_to_return<S: Service>(checker: &mut Checker) {
+fn no_user_agent_had_to_return<S: Service>(checker: &mut Checker) {
     for agent in 0..S::USER_AGENTS {
         let connections = checker.connections_of(agent);
         if matches!(S::habit(agent), Habit::StaysFor(_)) && connections != 1 {

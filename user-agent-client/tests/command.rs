@@ -109,8 +109,8 @@ fn is_whole(request: &[u8]) -> bool {
     request.len() >= head + 4 + length
 }
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
+/// An address where no server listens.
+fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -138,7 +138,7 @@ fn a_wrong_command_line_is_told() {
     let shell = Shell::new();
     fs::write(shell.path("no.json"), "{}").unwrap();
     fs::write(shell.path("no.pem"), "hello").unwrap();
-    shell.subscription(nobody());
+    shell.subscription(closed_port());
     let rows: [&[&str]; 13] = [
         &[],
         &["listen", "--urgency", "loud"],
@@ -197,7 +197,7 @@ fn a_missing_state_is_told() {
 #[test]
 fn a_missing_service_is_told() {
     let shell = Shell::new();
-    let server = format!("ws://{}", nobody());
+    let server = format!("ws://{}", closed_port());
     let output = shell.run(&[
         "subscribe",
         "--server",
@@ -278,7 +278,7 @@ fn the_exit_code_of_send_says_what_to_do() {
         asked.join().unwrap();
     }
     let shell = Shell::new();
-    shell.subscription(nobody());
+    shell.subscription(closed_port());
     let output = shell.run(&["send", "--subscription", "s.json", "Hello"]);
     assert_eq!(code(&output), 4, "{}", text(&output.stderr));
 }
@@ -421,7 +421,7 @@ fn send_sends_what_was_typed() {
 #[test]
 fn a_message_has_a_longest_length() {
     let shell = Shell::new();
-    shell.subscription(nobody());
+    shell.subscription(closed_port());
     let output = shell.run(&["send", "--subscription", "s.json", &"a".repeat(3994)]);
     assert_eq!(code(&output), 2);
     assert!(
@@ -516,7 +516,7 @@ fn send_goes_through_a_proxy() {
     for (tunnel, expected, printed, complaint) in rows {
         for is_typed in [false, true] {
             let shell = Shell::new();
-            shell.subscription(nobody());
+            shell.subscription(closed_port());
             let json = fs::read_to_string(shell.path("s.json")).unwrap();
             let (_, rest) = json.split_once("/push/secret").unwrap();
             let json = format!(r#"{{"endpoint":"http://push.invalid/push/secret{rest}"#);
@@ -557,7 +557,7 @@ fn send_goes_through_a_proxy() {
 #[test]
 fn every_way_out_has_its_code() {
     let shell = Shell::new();
-    shell.subscription(nobody());
+    shell.subscription(closed_port());
     fs::write(
         shell.path("torn.pem"),
         "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n",

@@ -263,7 +263,7 @@ mod tests {
 
     /// WS-HEL-1: what is not an identity is nobody, never a panic.
     #[test]
-    fn what_is_not_an_identity_is_nobody() {
+    fn what_is_not_an_identity_is_unknown() {
         for text in [
             "",
             "0123",

@@ -162,7 +162,7 @@ async fn series(node: &Node) -> BTreeSet<String> {
 
 /// R30-SEC-7: text from peers never makes a line in the log: each line is one JSON object that the service wrote.
 #[tokio::test]
-async fn nobody_writes_lines_into_the_log() {
+async fn peers_write_no_lines_into_the_log() {
     const FORGED: &str = r#"{"level":"ERROR","fields":{"message":"forged"},"message":"forged"}"#;
     let mut node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "trace")).await;
     let line = format!("x\n{FORGED}\n");

@@ -42,7 +42,7 @@ const NOTABLE_BYTES: u64 = 4 << 20;
 /// PR-16, RFC 9113 §10.5: during each flood the service's memory stays within its bound, and those who are quiet are
 /// reached; a second round adds nothing to what the first one left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_are_bounded_and_nobody_waits() {
+async fn floods_are_bounded_and_delay_no_user_agent() {
     let settings = Settings::new().set("channels.write_within", "2s");
     let node = Node::start(settings).await;
     let mut quiet = everybody(&node).await;

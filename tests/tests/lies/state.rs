@@ -53,7 +53,7 @@ async fn a_volume_that_is_not_mounted_is_no_empty_state() {
 
 /// PR-43: a deleted `lock` lets no second user agent in.
 #[tokio::test]
-async fn a_deleted_lock_lets_nobody_in() {
+async fn a_deleted_lock_does_not_open_the_directory() {
     let node = Node::start(Settings::new()).await;
     let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;

@@ -250,7 +250,7 @@ async fn hello_of_a_stranger(node: &Node) -> Event {
     within("hello is answered", agent.event()).await
 }
 
-async fn nobody_is_called_unknown(configuration: Configuration, wait_replicas: u32) {
+async fn no_user_agent_is_called_unknown(configuration: Configuration, wait_replicas: u32) {
     let mut isolated = Isolated::start(configuration, wait_replicas).await;
     // A real primary does answer "unknown".
     assert!(matches!(
@@ -275,22 +275,22 @@ async fn nobody_is_called_unknown(configuration: Configuration, wait_replicas: u
 /// requests for user agents, subscriptions, messages, sets and receipt subscriptions that were made at the new one
 /// get 503 or 1013 until the network is back.
 #[tokio::test]
-async fn a_deposed_primary_calls_nobody_unknown() {
-    nobody_is_called_unknown(Configuration::new(), 1).await;
+async fn a_deposed_primary_calls_no_user_agent_unknown() {
+    no_user_agent_is_called_unknown(Configuration::new(), 1).await;
 }
 
 /// PR-3, PR-40: the same without waiting for replicas: then most of the sentinels have to name the primary.
 #[tokio::test]
 async fn a_deposed_primary_is_not_believed_without_its_sentinels() {
-    nobody_is_called_unknown(Configuration::new(), 0).await;
+    no_user_agent_is_called_unknown(Configuration::new(), 0).await;
 }
 
 /// PR-3, PR-40: the same on Valkey, whose `WAIT` counts only what was written over its own connection.
 #[tokio::test]
-async fn a_deposed_valkey_calls_nobody_unknown() {
+async fn a_deposed_valkey_calls_no_user_agent_unknown() {
     if !Program::Valkey.is_here() {
         println!("no valkey-server on this machine");
         return;
     }
-    nobody_is_called_unknown(Configuration::new().valkey(), 1).await;
+    no_user_agent_is_called_unknown(Configuration::new().valkey(), 1).await;
 }

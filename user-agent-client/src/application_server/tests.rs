@@ -250,7 +250,7 @@ async fn answers_have_bounds() {
     assert!(matches!(answered("").await, Err(SendError::Unreachable(_))));
 }
 
-/// Nobody there, and nobody who answers, are told apart.
+/// WithoutSet there, and nobody who answers, are told apart.
 #[tokio::test]
 async fn silence_has_an_end() {
     let keys = subscription_keys();

@@ -68,7 +68,11 @@ impl Channel {
     /// The service has answered, so the channel is live.
     pub(super) fn greeted(&mut self) -> Poll<Incoming> {
         self.is_greeting = false;
-        Poll::Ready(self.set.clone().map_or(Incoming::Nobody, Incoming::Monitoring))
+        Poll::Ready(
+            self.set
+                .clone()
+                .map_or(Incoming::WithoutSet, Incoming::Monitoring),
+        )
     }
 
     /// Whether only an answer to the monitoring request can prove that the service is there.

@@ -18,7 +18,7 @@ pub enum Incoming {
     /// It monitors our set: the channel is live.
     Monitoring(Identity),
     /// It has answered; we have no set before the first subscription: the channel is live.
-    Nobody,
+    WithoutSet,
     /// Our set is gone.
     // R30-MON-17.
     Forgotten,
@@ -63,7 +63,7 @@ impl Incoming {
     pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
             Self::Monitoring(set) => user_agent.monitoring(set, now, out),
-            Self::Nobody => user_agent.opened_without_set(now, out),
+            Self::WithoutSet => user_agent.opened_without_set(now, out),
             Self::Forgotten => user_agent.forgotten(now, out),
             Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
             Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),

@@ -50,7 +50,7 @@ fn signed(params: &CertificateParams) -> Shown {
 }
 
 /// Signed by one that is no CA's, which the CA signed.
-fn signed_by_nobody() -> Shown {
+fn signed_by_an_unknown_issuer() -> Shown {
     let ca = ca("CA", IsCa::Ca(BasicConstraints::Unconstrained));
     let mut middle = CertificateParams::default();
     middle.distinguished_name.push(DnType::CommonName, "no CA");
@@ -127,7 +127,10 @@ fn whom_a_named_certificate_makes_trusted() {
         (signed(&params(&["a.example"])), "is for a.example"),
         (signed(&clients), "for clients"),
         (signed(&critical), "critical extension"),
-        (signed_by_nobody(), "signed by a certificate that is not a CA's"),
+        (
+            signed_by_an_unknown_issuer(),
+            "signed by a certificate that is not a CA's",
+        ),
         (stranger, "this machine does not trust the CA"),
         (torn, "is damaged"),
     ];

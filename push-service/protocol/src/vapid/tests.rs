@@ -135,7 +135,7 @@ fn broken_credentials_are_refused() {
 
 /// V-AUTH-4: credentials for a proxy are not ours; a key alone is no credential.
 #[test]
-fn without_authorization_nobody_shows_anything() {
+fn without_authorization_no_key_is_shown() {
     let good = format!("vapid t={RFC_TOKEN}, k={RFC_KEY}");
     let key = format!("p256ecdsa={RFC_KEY}");
     assert_eq!(credentials(&HeaderMap::new()), Ok(None));

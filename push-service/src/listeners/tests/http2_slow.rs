@@ -56,7 +56,7 @@ async fn half_a_preface_is_cut_off() {
 /// RFC 9113 §6.9.2 (CVE-2019-9517): a peer that opens no window and asks on keeps what a connection may keep at most, and is
 /// closed when it has asked nothing for `limits.idle_for`.
 #[tokio::test(start_paused = true)]
-async fn answers_that_nobody_takes_do_not_keep_a_connection() {
+async fn answers_that_are_not_read_do_not_keep_a_connection() {
     let node = Node::start().await;
     let mut peer = RawPeer::connect(node.address, &setting(0x4, 0)).await;
     for stream in (1..2 * 256).step_by(2) {

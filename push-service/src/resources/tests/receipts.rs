@@ -14,7 +14,7 @@ use crate::defaults::RECEIPT_POLL;
 
 /// PR-25: what a node left in an outbox is found though others are hinted at without end.
 #[tokio::test(start_paused = true)]
-async fn hints_without_end_hide_nobody() {
+async fn hints_without_end_hide_no_user_agent() {
     let service = Service::new();
     let path = service.subscribed(Dialect::Rfc8030, None).await;
     let accepted = service

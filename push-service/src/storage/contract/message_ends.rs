@@ -278,7 +278,7 @@ pub(crate) async fn a_message_is_traced_to_its_end(rig: &Rig) {
 }
 
 /// PR-25: user agents with an outbox are found, so many at a time.
-pub(crate) async fn whoever_owes_is_found(rig: &Rig) {
+pub(crate) async fn user_agents_with_an_outbox_are_found(rig: &Rig) {
     for n in 1..=3 {
         rig.subscribed(n, n).await;
         let asking = Enqueue {

@@ -376,7 +376,7 @@ pub(crate) async fn receipts_of_another_storage_are_taken_in(rig: &Rig) {
 }
 
 /// PR-37: nothing is owed here to a receipt subscription that is not here, and an outcome takes no message's place.
-pub(crate) async fn what_belongs_to_nobody_stays_out(rig: &Rig) {
+pub(crate) async fn orphans_are_not_imported(rig: &Rig) {
     let other = elsewhere(rig);
     let waits = fill_with_receipts(&other).await;
     let mut user_agents = exported(&*other.storage, usize::MAX).await;

@@ -63,7 +63,7 @@ pub(crate) async fn a_passing_message_can_be_acknowledged(rig: &Rig) {
 }
 
 /// PR-21: where nobody is there to be told, it is given up at once.
-pub(crate) async fn a_passing_message_that_nobody_hears_is_given_up(rig: &Rig) {
+pub(crate) async fn a_passing_message_without_a_listener_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let mut given_up = Vec::new();
     for nonce in [7, 8] {

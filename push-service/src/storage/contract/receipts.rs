@@ -166,7 +166,7 @@ pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
 }
 
 /// PR-25, R30-RDL-6: of a replaced message nobody is told, and nothing is owed any more.
-pub(crate) async fn of_a_replaced_message_nobody_is_told(rig: &Rig) {
+pub(crate) async fn a_replaced_message_has_no_receipt(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
     settle(rig, &[outcome(7, ReceiptOutcome::Replaced)]).await;
@@ -212,7 +212,7 @@ pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
 }
 
 /// PR-1, PR-25: whoever monitors is told of a receipt, and finds it.
-pub(crate) async fn whoever_monitors_is_told(rig: &Rig) {
+pub(crate) async fn a_monitor_is_told(rig: &Rig) {
     monitored(rig, 9).await;
     rig.attached(9, seat(1)).await;
     rig.announcements.take();

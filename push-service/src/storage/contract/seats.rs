@@ -42,7 +42,7 @@ pub(crate) async fn a_page_is_for_the_holder_of_the_seat(rig: &Rig) {
 }
 
 /// PR-10: a session that finds the seat free takes it.
-pub(crate) async fn a_free_seat_is_taken_by_whoever_reads(rig: &Rig) {
+pub(crate) async fn a_free_seat_is_taken_by_a_read(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.page(1, seat(1), everything()).await;
     let paged = rig

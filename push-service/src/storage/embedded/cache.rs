@@ -368,7 +368,7 @@ mod tests {
 
     /// A user agent with changes under way stays, however full the cache is.
     #[test]
-    fn whoever_has_changes_under_way_stays() {
+    fn a_user_agent_with_changes_under_way_stays() {
         let cache = Cache::bounded(0);
         load(&cache, 0, UserAgent::default());
         cache.shard(agent(0)).cell(agent(0)).unwrap().uncommitted = 1;

@@ -221,7 +221,7 @@ async fn a_self_signed_certificate_is_shown_until_one_is_issued() {
 }
 
 #[tokio::test]
-async fn an_acme_server_sees_the_proof_and_nobody_else() {
+async fn only_an_acme_server_sees_the_proof() {
     // RFC 8737 §3: a handshake that offers acme-tls/1 alone is shown the proof for its host, or ends; it never becomes a
     // connection. Offered beside others it is not chosen.
     let directory = Directory::new();
@@ -251,7 +251,7 @@ async fn an_acme_server_sees_the_proof_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn nobody_speaks_acme_tls_where_nothing_is_ordered() {
+async fn acme_tls_is_refused_where_nothing_is_ordered() {
     // RFC 7301 §3.2: without orders the protocol is not offered, and the handshake fails.
     let (own, named) = (Directory::new(), Directory::new());
     let acceptor = acceptor(&own, &named).unwrap();

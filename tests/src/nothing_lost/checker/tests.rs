@@ -270,7 +270,7 @@ fn a_receipt_comes_again_only_after_a_lost_connection() {
 
 /// PR-2, PR-25: a receipt that no message claims is that of a message whose sender was not answered.
 #[test]
-fn a_receipt_of_nobodys_message_is_a_breach() {
+fn a_receipt_of_an_unknown_message_is_a_breach() {
     let mut checker = Checker::new(1, 1);
     checker.subscribed(0, "a", "http://service.test/push/a");
     tells(&mut checker, 410, later(5));

@@ -236,7 +236,7 @@ async fn who_waits_learns_that_the_state_failed() {
 
 /// Connections that say nothing don't keep commands waiting, however many there are.
 #[tokio::test]
-async fn idle_connections_block_nobody() {
+async fn idle_connections_do_not_block_others() {
     let mut rig = Rig::new().await;
     let mut idle = Vec::new();
     for _ in 0..CONTROL_CONNECTIONS {

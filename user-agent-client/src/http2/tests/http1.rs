@@ -166,7 +166,7 @@ impl Line {
 async fn a_life_over_http1() {
     let (mut rig, mut line) = Http1Rig::new().await;
     rig.channel.say(&Say::Hello(None, Wish::default()), &rig.known);
-    assert_eq!(rig.channel.next().await, Incoming::Nobody);
+    assert_eq!(rig.channel.next().await, Incoming::WithoutSet);
     let register = Say::Register {
         name: name(1),
         application_server: None,

@@ -123,7 +123,7 @@ impl Rig {
 async fn a_ping_says_that_the_service_is_there() {
     let mut rig = Rig::new().await;
     rig.say(&Say::Hello(None, Wish::default()));
-    assert_eq!(rig.next().await, Incoming::Nobody);
+    assert_eq!(rig.next().await, Incoming::WithoutSet);
     rig.channel.ping();
     rig.channel.ping();
     assert_eq!(rig.next().await, Incoming::SignOfLife);

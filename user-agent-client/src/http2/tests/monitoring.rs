@@ -153,7 +153,7 @@ async fn a_push_that_is_none() {
 /// R30-SEC-7, RFC 9113 §8.4: promises for another origin, or other than a `GET`, are refused and count as nonsense; what
 /// follows is taken.
 #[tokio::test]
-async fn promises_that_nobody_may_make() {
+async fn promises_that_are_not_allowed() {
     let (mut rig, mut monitor) = Rig::monitoring().await;
     let rows = [
         (Method::GET, "https://other.example/message/1".to_owned()),

@@ -17,10 +17,10 @@ fn enrolled(origin: &str, number: u32, set: &str) -> Enrolled {
 
 impl Rig {
     /// Live, with nothing to monitor.
-    async fn as_nobody() -> Self {
+    async fn without_set() -> Self {
         let mut rig = Self::new().await;
         rig.say(&Say::Hello(None, Wish::default()));
-        assert_eq!(rig.next().await, Incoming::Nobody);
+        assert_eq!(rig.next().await, Incoming::WithoutSet);
         rig
     }
 
@@ -37,7 +37,7 @@ impl Rig {
 /// first answer says the set, which is monitored from then on and named in every later request.
 #[tokio::test]
 async fn the_first_answer_says_the_set() {
-    let mut rig = Rig::as_nobody().await;
+    let mut rig = Rig::without_set().await;
     let keys = SubscriptionKeys::generate(&ring::rand::SystemRandom::new()).unwrap();
     rig.say(&Say::Register {
         name: name(1),
@@ -75,7 +75,7 @@ async fn the_first_answer_says_the_set() {
 async fn the_secret_is_in_the_path() {
     let mut rig = Rig::at(&format!("{ORIGIN}/a-secret")).await;
     rig.say(&Say::Hello(None, Wish::default()));
-    assert_eq!(rig.next().await, Incoming::Nobody);
+    assert_eq!(rig.next().await, Incoming::WithoutSet);
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe/a-secret").await;
 }
@@ -83,7 +83,7 @@ async fn the_secret_is_in_the_path() {
 /// R30-LB-1: redirections are followed at the same origin, not for ever, and not out of TLS.
 #[tokio::test]
 async fn redirections() {
-    let mut rig = Rig::as_nobody().await;
+    let mut rig = Rig::without_set().await;
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     asked.answers(307, &[("location", "/here")]);
@@ -96,7 +96,7 @@ async fn redirections() {
     );
 
     for target in ["http://push.example.net/", "data:,", "//"] {
-        let mut rig = Rig::as_nobody().await;
+        let mut rig = Rig::without_set().await;
         rig.register(1);
         let asked = rig.asked_for(Method::POST, "/subscribe").await;
         asked.answers(307, &[("location", target)]);
@@ -110,7 +110,7 @@ async fn redirections() {
         assert!(why.contains(words), "{target}: {why}");
     }
 
-    let mut rig = Rig::as_nobody().await;
+    let mut rig = Rig::without_set().await;
     rig.register(1);
     for _ in 0..=crate::defaults::REDIRECTIONS {
         rig.asked().await.answers(307, &[("location", "/round")]);
@@ -137,7 +137,7 @@ async fn a_redirection_to_another_server() {
     };
     let mut rig = Rig::at("http://127.0.0.1:1/").await;
     rig.say(&Say::Hello(None, Wish::default()));
-    assert_eq!(rig.next().await, Incoming::Nobody);
+    assert_eq!(rig.next().await, Incoming::WithoutSet);
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     asked.answers(307, &[("location", &format!("{origin}/subscribe"))]);
@@ -212,7 +212,7 @@ async fn a_set_that_the_service_does_not_know() {
 
 /// R30-SET-3: a subscription in another set than that of the others is of no use, and taken back.
 #[tokio::test]
-async fn a_set_that_nobody_asked_for() {
+async fn a_set_that_was_not_asked_for() {
     let (mut rig, _monitor) = Rig::monitoring().await;
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe").await.enrolls(1, "b");
@@ -293,7 +293,7 @@ async fn refusals() {
             "at an http:// URL",
         ),
     ];
-    let mut rig = Rig::as_nobody().await;
+    let mut rig = Rig::without_set().await;
     for (status, headers, expected, words) in rows {
         rig.register(1);
         let asked = rig.asked_for(Method::POST, "/subscribe").await;
@@ -350,7 +350,7 @@ async fn refusals_are_explained() {
 /// R30-SUB-7: a page is not shown, and an explanation without end takes nothing from the status.
 #[tokio::test(start_paused = true)]
 async fn explanations_that_are_none() {
-    let mut rig = Rig::as_nobody().await;
+    let mut rig = Rig::without_set().await;
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     asked.explains(503, &[], "<html>502</html>");
@@ -372,7 +372,7 @@ async fn no_answer_is_no_status() {
     drop(gone);
     let mut rig = Rig::at("http://127.0.0.1:1/").await;
     rig.say(&Say::Hello(None, Wish::default()));
-    assert_eq!(rig.next().await, Incoming::Nobody);
+    assert_eq!(rig.next().await, Incoming::WithoutSet);
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     asked.answers(307, &[("location", &nobody)]);

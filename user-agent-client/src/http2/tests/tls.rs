@@ -90,7 +90,7 @@ async fn a_server_without_http2() {
         let mut channel = opened.unwrap();
         assert!(channel.http2.is_none());
         channel.say(&Say::Hello(None, Wish::default()), &Durable::default());
-        assert_eq!(channel.next().await, Incoming::Nobody);
+        assert_eq!(channel.next().await, Incoming::WithoutSet);
     }
 }
 

@@ -99,7 +99,7 @@ async fn a_message_over_http2() {
 
 /// WP-RCV-1, WP-RCV-2, E91-15: what is for nobody, and what can't be decrypted, is acknowledged and never seen.
 #[tokio::test]
-async fn what_nobody_can_use_over_http2() {
+async fn unusable_messages_over_http2() {
     let service = Http2Service::start().await;
     let (agent, mut events, mut peer, mut monitor, subscription) =
         over_http2(&service, State::in_memory()).await;

@@ -21,7 +21,7 @@ fn the_window_bounds_the_wire() {
 
 /// PR-17, KU-6, WS-ACK-6: a subscription that never acknowledges doesn't stop the others, now or later.
 #[test]
-fn one_that_never_acknowledges_stops_nobody() {
+fn one_that_never_acknowledges_delays_no_other() {
     let (mut queue, mut out) = (Queue::default(), Vec::new());
     for _ in 0..10 {
         queue.store(1, Urgency::Normal);

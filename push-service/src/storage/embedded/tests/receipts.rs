@@ -189,7 +189,7 @@ async fn what_is_forsaken_is_freed_after_a_restart() {
 
 /// PR-1, PR-25: an outcome is told of, and given out, only after its acknowledgement was synced.
 #[tokio::test]
-async fn nobody_hears_of_an_outcome_before_it_is_synced() {
+async fn an_outcome_is_announced_after_it_is_synced() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::<TestDisk>::default();
     let rig = open_in(directory.path(), Arc::clone(&disk));

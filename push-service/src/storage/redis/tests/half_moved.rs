@@ -31,7 +31,7 @@ async fn serves(rig: &Rig, n: u8, before: &[push_protocol::MessageId]) {
 /// PR-32, PR-39: while a slot is half moved, a user agent with nothing waiting, with exactly one message, and with a message that is
 /// replaced is served; confirmed messages are delivered, and sums match the waiting messages.
 #[tokio::test]
-async fn a_slot_that_stays_half_moved_keeps_nobody_out() {
+async fn a_slot_that_stays_half_moved_refuses_no_user_agent() {
     let cluster = Cluster::start(3, 0).await;
     let rig = open_with(&cluster.url(), OWN, "push".to_owned()).await;
     let agents = in_first();

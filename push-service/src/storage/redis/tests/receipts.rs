@@ -289,7 +289,7 @@ async fn a_receipt_wakes_the_other_node() {
 /// PR-1, PR-33: what is not confirmed is not answered: neither that a receipt is expected, nor what became of a message.
 /// Nobody is told of a receipt that is not confirmed.
 #[tokio::test]
-async fn an_unconfirmed_receipt_is_told_to_nobody() {
+async fn an_unconfirmed_receipt_is_not_announced() {
     let (server, rig) = store().await;
     rig.subscribed(1, 1).await;
     monitored(&rig).await;

@@ -245,7 +245,7 @@ async fn a_part_below_zero_hides_nothing() {
 /// PR-43: a node that is killed has not told what it stored last. When those messages leave at another node, sums are too small
 /// for a while, and never too large.
 #[tokio::test]
-async fn a_killed_node_refuses_nobody() {
+async fn a_killed_node_makes_no_sender_refused() {
     let scene = Scene::start().await;
     let (killed, other) = (scene.node(OWN).await, scene.node(OWN + 1).await);
     let mut ids = vec![stored(&killed, 1, 3_600).await];

@@ -296,7 +296,7 @@ mod tests {
 
     /// PR-45: a command whose `listen` was killed after it had asked for it is not started.
     #[tokio::test]
-    async fn nothing_is_started_for_nobody() {
+    async fn nothing_is_started_without_a_listener() {
         let directory = tempfile::tempdir().unwrap();
         let supervisor = Supervisor::of_this_process();
         let line = format!("echo > {}", directory.path().join("started").display());

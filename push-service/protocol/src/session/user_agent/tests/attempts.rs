@@ -168,7 +168,7 @@ fn a_message_that_kills_takes_no_others_along() {
 
 /// PR-45: while the message with which the process ended waits for its turn, others are handed over, also those that come later.
 #[test]
-fn a_message_that_kills_holds_nobody_back() {
+fn a_message_that_kills_delays_no_other_message() {
     let mut test = Test::live(&[name(1)]);
     for _ in 0..3 {
         test.arrives(message(name(1), "killer"));

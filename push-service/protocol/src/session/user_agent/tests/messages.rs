@@ -43,7 +43,7 @@ fn duplicates_are_dropped() {
 
 /// WP-RCV-1, WP-RCV-2, E91-15, WS-ACK-1: what is for nobody or can't be read is acknowledged, each with its code.
 #[test]
-fn what_nobody_can_use_is_acknowledged() {
+fn unusable_messages_are_acknowledged() {
     let mut test = Test::live(&[name(1)]);
     let mut unreadable = message(name(1), "unreadable");
     unreadable.content = None;

@@ -13,7 +13,7 @@ fn enrolled(set: &str, number: u32) -> Enrolled {
 
 impl Test {
     /// A live channel to a service that knows nobody before the first subscription.
-    fn live_as_nobody() -> Self {
+    fn live_without_set() -> Self {
         let mut test = Self::new(Durable::default());
         test.agent.tick(test.now, &mut test.out);
         test.agent.opened(test.now, &mut test.out);
@@ -34,7 +34,7 @@ impl Test {
 /// anything rests on it, and shown on the next channel.
 #[test]
 fn the_first_subscription_brings_the_set() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.out.clear();
     test.enroll(name(1), "a", 1);
@@ -76,7 +76,7 @@ fn the_first_subscription_brings_the_set() {
 #[test]
 fn a_set_that_is_gone() {
     for is_live in [true, false] {
-        let mut test = Test::live_as_nobody();
+        let mut test = Test::live_without_set();
         for number in [1, 2] {
             test.agent.subscribe(name(number), None, test.now, &mut test.out);
             test.enroll(name(number), "a", number.into());
@@ -122,7 +122,7 @@ fn a_set_that_is_gone() {
 /// says so twice.
 #[test]
 fn another_set_unsettles_the_others() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     for number in [1, 2] {
         test.agent.subscribe(name(number), None, test.now, &mut test.out);
     }
@@ -148,7 +148,7 @@ fn another_set_unsettles_the_others() {
 /// is known where.
 #[test]
 fn ended_while_it_is_made() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.agent.unsubscribe(name(1), test.now, &mut test.out);
     test.out.clear();
@@ -166,7 +166,7 @@ fn ended_while_it_is_made() {
 #[test]
 fn told_to_ask_later() {
     for (told, waits) in [(1, 5), (60, 60), (3_600, 3_600), (31_536_000, 86_400)] {
-        let mut test = Test::live_as_nobody();
+        let mut test = Test::live_without_set();
         test.agent.subscribe(name(1), None, test.now, &mut test.out);
         let later = Registered::Later(told * SECOND);
         test.agent.registered(name(1), later, test.now, &mut test.out);

@@ -243,7 +243,7 @@ fn a_change_during_the_hello_begins_anew() {
 
 /// R30-MON-12: without a subscription nothing can wait. A channel that is lost is come back to, and begins anew.
 #[test]
-fn nobody_is_empty() {
+fn a_user_agent_without_subscriptions_is_empty() {
     let mut test = Test::fetching(&[name(1)]);
     test.lose(Ended::Lost);
     test.pass(SECOND);
