@@ -148,13 +148,13 @@ impl ReceiptCounts {
 /// A new receipt subscription: that of a message whose receipt is never told, because no user agent takes it.
 async fn subscription(connector: &Connector) -> BenchResult<Box<str>> {
     let identities = subscribe(connector.clear_address(), 1, None).await?;
-    let nobody = identities
+    let unread = identities
         .first()
         .ok_or_else(|| Failure::new("no subscription"))?;
-    let nobody = PushResource::new(nobody.push_resource.as_str())?.with_receipts(None);
+    let unread = PushResource::new(unread.push_resource.as_str())?.with_receipts(None);
     let mut sender = ApplicationServer::connect(connector.clear_address()).await?;
     sender
-        .push(&nobody, None, Body::Made(b"nobody reads this"))
+        .push(&unread, None, Body::Made(b"this is not read"))
         .await?;
     Ok(sender.receipts()?.into())
 }

@@ -238,7 +238,7 @@ pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 pub const PING_BURST: u32 = 6;
 
 /// Attaches under way at a time; further hellos wait their turn (PR-16). Chosen, because 128 keep storage busy, and
-/// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
+/// at a millisecond each no Firefox waits for its 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
 
 /// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit

@@ -91,7 +91,7 @@ impl Connection {
         let mut builder = Builder::new();
         change(&mut builder);
         let (requests, mut connection) = builder.handshake(stream).await.expect("HTTP/2");
-        let pings = connection.ping_pong().expect("nobody else sends pings");
+        let pings = connection.ping_pong().expect("only this sends pings");
         // How the connection ended is told by the requests that it failed.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Self {

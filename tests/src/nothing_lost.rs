@@ -223,7 +223,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     while let Some(ended) = agents.join_next().await {
         ended.expect("a user agent ends");
     }
-    progress("everybody is told what became of messages", |checker| {
+    progress("every sender is told how its messages ended", |checker| {
         checker.untold() == 0
     })
     .await;

@@ -122,7 +122,7 @@ impl RawPeer {
     ///
     /// # Panics
     ///
-    /// When nobody listens, as everything here that needs a service which listens.
+    /// When no service listens, as everything here that needs one.
     pub async fn connect(address: SocketAddr, settings: &[u8]) -> Self {
         let (ear, mouth) = connect(address, settings).await.expect("the service listens");
         Self { ear, mouth }

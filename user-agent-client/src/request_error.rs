@@ -147,8 +147,8 @@ mod tests {
             ),
             (RequestError::Redirection("why"), "followed: why", false),
             (
-                RequestError::Elsewhere("other.example".into(), "nobody answers".into()),
-                "redirects to other.example, and nobody answers",
+                RequestError::Elsewhere("other.example".into(), "no server answers".into()),
+                "redirects to other.example, and no server answers",
                 true,
             ),
             (RequestError::NoAnswer, "before the service answered", true),

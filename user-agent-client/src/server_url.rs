@@ -188,7 +188,7 @@ impl fmt::Debug for ServerUrl {
 pub enum ServerUrlError {
     /// No `://`; and what was probably meant.
     NoScheme(Option<String>),
-    /// HTTP/2 in clear to another machine: everybody on the way could read the capabilities.
+    /// HTTP/2 in clear to another machine: others on the way could read the capabilities.
     Clear(Option<String>),
     /// The QUIC channel, which is not there yet.
     Quic(Option<String>),

@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Whoever knows these can send, so they don't get into logs.
+    /// To know these is to be able to send, so they don't get into logs.
     #[test]
     fn debug_hides_what_opens() {
         let subscription = subscription();

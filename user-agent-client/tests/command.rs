@@ -431,7 +431,7 @@ fn a_message_has_a_longest_length() {
     );
 }
 
-/// Who prints for nobody ends with exit code 7 and no panic.
+/// A command whose output is not read ends with exit code 7 and no panic.
 #[test]
 fn a_closed_output_is_told() {
     let shell = Shell::new();

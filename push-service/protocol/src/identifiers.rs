@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(plain.to_hex(), "0123456789abcdef0123456789abcdef");
     }
 
-    /// WS-HEL-1: what is not an identity is nobody, never a panic.
+    /// WS-HEL-1: what is not an identity is unknown, never a panic.
     #[test]
     fn what_is_not_an_identity_is_unknown() {
         for text in [

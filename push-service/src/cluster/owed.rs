@@ -114,7 +114,7 @@ mod tests {
         UserAgentId(id)
     }
 
-    /// PR-13, PR-14: a user agent's bucket is the first ten bits of its id; a bucket that can't be covers nobody.
+    /// PR-13, PR-14: a user agent's bucket is the first ten bits of its id; a bucket that does not exist covers no user agent.
     #[test]
     fn a_set_of_buckets() {
         let mut buckets = Buckets::NONE;

@@ -37,7 +37,7 @@ async fn the_last_message_before_a_quiet_night() {
     let subscription = agent.register(1).await;
     rig.storage.wires.lose(true);
     rig.push(subscription, b"x").await;
-    assert!(is_quiet(&mut agent, QUIET).await, "nobody told the session");
+    assert!(is_quiet(&mut agent, QUIET).await, "the session was not told");
     rig.reconcile();
     let message = timeout(PERIOD, agent.receive()).await.unwrap();
     assert_eq!(body_of(&message), "eA");
@@ -105,7 +105,7 @@ async fn a_pause_is_a_gap() {
     assert_eq!(body_of(&message), "eA");
 }
 
-/// PR-3, PR-14: a comparison that storage has trouble with is made when it's well again, and until then everybody stays.
+/// PR-3, PR-14: a comparison that storage has trouble with is made when storage is well again, and until then every channel stays.
 #[tokio::test(start_paused = true)]
 async fn trouble_forgets_no_gap() {
     let mut rig = Rig::with_period(NEVER);
@@ -201,7 +201,7 @@ async fn duplicate_logins_at_100_hz() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(a.waiting(), MESSAGES, "nobody has acknowledged anything");
+    assert_eq!(a.waiting(), MESSAGES, "nothing was acknowledged");
     // A minute later no attach is too frequent any more.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let mut last = a.connect();

@@ -49,7 +49,7 @@ pub const SELF_SIGNED_BACKDATED: Duration = DAY;
 
 // Certificates from an ACME server.
 
-/// The ACME server that is asked if no other is named. Chosen: free for everybody, and without registration.
+/// The ACME server that is asked if no other is named. Chosen: free, and without registration.
 pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// The most host names of one certificate that is ordered. Source: the usual limit of ACME servers.

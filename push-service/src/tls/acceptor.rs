@@ -53,7 +53,7 @@ pub struct Options {
     pub challenges: Option<Arc<Challenges>>,
 }
 
-/// Sessions are resumed by this process only, and the one certificate is for everybody.
+/// Sessions are resumed by this process only, and there is one certificate for all.
 impl Default for Options {
     fn default() -> Self {
         Self {

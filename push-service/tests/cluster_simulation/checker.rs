@@ -213,7 +213,7 @@ impl Checker {
     pub(crate) fn offered(&mut self, id: Option<MessageId>, at: Where, slack: u64) {
         let known = id.and_then(|id| self.by_nonce.get(&id.nonce).copied().zip(Some(id)));
         let Some((message, id)) = known else {
-            return self.violate("PR-6", format!("{id:?} was offered, which nobody sent"));
+            return self.violate("PR-6", format!("{id:?} was offered, which was never sent"));
         };
         self.digest(id.nonce, at.now);
         self.counts.offered += 1;
@@ -226,7 +226,8 @@ impl Checker {
             return self.violate("PR-6", what);
         }
         if at.user_agent != Some(record.user_agent) {
-            let what = format!("message {message} was offered on connection {connection} of somebody else");
+            let what =
+                format!("message {message} was offered on connection {connection} of another user agent");
             return self.violate("PR-9", what);
         }
         if record.ttl_secs == 0 {

@@ -151,7 +151,10 @@ impl World {
             let mut checker = self.checker();
             checker.look_at_acknowledgements(now, within);
             if checker.counts.offered > OFFERS {
-                checker.violate("WS-CLS-1", format!("{OFFERS} offers: somebody runs in circles"));
+                checker.violate(
+                    "WS-CLS-1",
+                    format!("{OFFERS} offers: a user agent runs in circles"),
+                );
             }
         }
     }

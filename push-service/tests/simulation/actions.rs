@@ -120,7 +120,7 @@ impl World {
             let report = at_once(self.storage.inspect(user_agent));
             let text = subscription.to_string();
             if report.is_some_and(|report| report.subscriptions.iter().any(|known| known.id == text)) {
-                let what = format!("user agent {index} is somebody else, but storage knows its {name}");
+                let what = format!("user agent {index} got another identity, but storage knows its {name}");
                 let rule = if self.agents[index].is_lied_to {
                     "PR-47"
                 } else {
@@ -181,7 +181,7 @@ impl World {
     pub(crate) fn hand_over(&mut self, index: usize, arrived: &Arc<Arrived>, attempt: u32) {
         let (key, agent) = (arrived.key(), &self.agents[index]);
         let Some(message) = self.checker.by_key(key) else {
-            let what = format!("user agent {index} was handed a message that nobody sent");
+            let what = format!("user agent {index} was handed a message that was never sent");
             return self.checker.violate("PR-6", what);
         };
         let record = &self.checker.records[message];

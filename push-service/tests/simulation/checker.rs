@@ -191,7 +191,7 @@ impl Checker {
     /// is how long storage's answer to a page can be.
     pub(crate) fn offered(&mut self, id: MessageId, now: u64, slack: u64) {
         let Some(message) = self.by_id(id) else {
-            return self.violate("PR-6", format!("{id:?} was offered, which nobody sent"));
+            return self.violate("PR-6", format!("{id:?} was offered, which was never sent"));
         };
         let record = &mut self.records[message];
         record.offered += 1;

@@ -137,7 +137,7 @@ impl World {
         at_once(self.storage.expire(10_000));
         let left = self.storage.usage().map_or(0, |usage| usage.messages);
         if left > 0 {
-            let what = format!("{left} messages are left in storage although everybody is done");
+            let what = format!("{left} messages are left in storage although every user agent is done");
             self.checker.violate("PR-18", what);
         }
     }

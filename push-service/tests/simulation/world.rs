@@ -220,8 +220,10 @@ impl World {
             self.now = at;
             self.checker.counts.events += 1;
             if self.checker.counts.events > EVENTS {
-                self.checker
-                    .violate("WS-CLS-1", format!("{EVENTS} events: somebody runs in circles"));
+                self.checker.violate(
+                    "WS-CLS-1",
+                    format!("{EVENTS} events: a user agent runs in circles"),
+                );
             }
             self.happen(*event);
         }

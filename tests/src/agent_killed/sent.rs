@@ -113,7 +113,7 @@ impl Sent {
             let message = one.messages.get(number).filter(|_| one.name == name)?;
             (text(at, number, message.filler) == arrived).then_some((at, number))
         });
-        found.ok_or_else(|| format!("nobody sent this to {name}: {arrived:?}"))
+        found.ok_or_else(|| format!("this was never sent to {name}: {arrived:?}"))
     }
 
     /// The text of a message.

@@ -239,8 +239,8 @@ impl Nemesis {
             Self::Demoted => {
                 let server = &service.servers()[0];
                 // The primary is gone: it keeps its settings.
-                let nobody = server.address().ip().to_string();
-                server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
+                let no_primary = server.address().ip().to_string();
+                server.command(&["REPLICAOF", &no_primary, "1"]).await.expect_ok();
                 pause(hold).await;
                 server.command(&["REPLICAOF", "NO", "ONE"]).await.expect_ok();
             }

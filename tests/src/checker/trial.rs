@@ -123,7 +123,7 @@ pub async fn finish(
     steps.push(("arrived", now()));
     crowd.come_back();
     if !crowd.is_back(ARRIVES_WITHIN).await {
-        extra.push("not everybody could connect at the end and acknowledge what came".to_owned());
+        extra.push("not every user agent could connect at the end and acknowledge what came".to_owned());
     }
     steps.push(("back", now()));
     tokio::time::sleep(ECHO_WITHIN).await;

@@ -79,7 +79,7 @@ impl Life {
         }
     }
 
-    /// Says how the connection ended of somebody who was to keep it: the count of connections will tell that it did.
+    /// Says how the connection of a user agent ended that was to keep it: the count of connections will tell that it did.
     pub(super) fn was_closed(&self, how: &dyn std::fmt::Debug) {
         if matches!(self.habit, Habit::StaysFor(_)) && self.phase() != Phase::Leave {
             println!("user agent {} was closed: {how:?}", self.number);

@@ -174,7 +174,7 @@ impl Cluster {
         let port = gate.address().port().to_string();
         let announce = ["CONFIG", "SET", "cluster-announce-port", &port];
         self.servers[number].command(&announce).await.expect_ok();
-        until("everybody knows the gate", || async {
+        until("every server knows the gate", || async {
             for server in self.servers.iter().filter(|server| server.answers()) {
                 let nodes = server.try_command(&["CLUSTER", "NODES"]).await.ok()?;
                 let place = format!("{}@", gate.address());
@@ -216,7 +216,7 @@ impl Cluster {
                 server.command(&meet).await.expect_ok();
             }
         }
-        until("everybody knows everybody", || async {
+        until("every server knows every other", || async {
             for server in &self.servers {
                 let info = info(&server.command(&["CLUSTER", "INFO"]).await.text());
                 (info["cluster_known_nodes"] == self.servers.len().to_string()).then_some(())?;

@@ -137,16 +137,16 @@ async fn a_service_that_closes_at_once_is_not_stormed() {
     let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
 
-    let nobody = TcpListener::bind((address, 0)).await.unwrap();
-    let agent = agent.moved_to(&format!("ws://{}/", nobody.local_addr().unwrap()));
+    let silent = TcpListener::bind((address, 0)).await.unwrap();
+    let agent = agent.moved_to(&format!("ws://{}/", silent.local_addr().unwrap()));
     let mut listener = agent.listen(&[]);
-    drop(within("it connects", nobody.accept()).await.unwrap());
+    drop(within("it connects", silent.accept()).await.unwrap());
     let mut connections = 1;
     let ticks = listener.processor_ticks();
     // Running out is how it ends.
     let _ = timeout(WATCHED, async {
         loop {
-            drop(nobody.accept().await.unwrap());
+            drop(silent.accept().await.unwrap());
             connections += 1;
         }
     })

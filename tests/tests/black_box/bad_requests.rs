@@ -113,7 +113,7 @@ async fn wrong_header_fields_have_their_answers() {
         ),
         ("a topic with a space", push().header("topic", "two words"), 113),
         (
-            "an encoding that nobody knows",
+            "an unknown encoding",
             push().header("content-encoding", "rot13"),
             110,
         ),

@@ -85,7 +85,7 @@ async fn ttl_0_is_now_or_never() {
     let mut absent = Absent::with(Settings::new()).await;
     let answer = absent
         .server
-        .push(&absent.message("nobody is there").ttl(0))
+        .push(&absent.message("it is not connected").ttl(0))
         .await;
     assert_eq!((answer.status.as_u16(), answer.header("ttl")), (201, "0"));
     absent.accepts(&absent.message("stored")).await;

@@ -54,7 +54,7 @@ fn faults_of_attacks_are_found() {
         ("", false),
         ("no reason", false),
         (
-            "nothing can come of it, because nobody ever reads what was sent",
+            "nothing can come of it, because what was sent is never read",
             true,
         ),
     ] {

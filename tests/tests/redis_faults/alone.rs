@@ -202,8 +202,8 @@ async fn a_demoted_primary_is_trouble() {
     let node = Node::start(settings(&server.url())).await;
     let traffic = Traffic::start(&node, &node).await;
     // Of a primary that is not there: it keeps what it has.
-    let nobody = server.address().ip().to_string();
-    server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
+    let no_primary = server.address().ip().to_string();
+    server.command(&["REPLICAOF", &no_primary, "1"]).await.expect_ok();
     let refused = traffic.is_refused().await;
     assert!(refused < TROUBLE_WITHIN, "{refused:?}");
     let said = until("/readyz says so", || async {

@@ -139,10 +139,10 @@ async fn slots_move_under_traffic() {
         Node::start(settings(&cluster.url())).await,
         Node::start(settings(&cluster.url())).await,
     );
-    let nobody = records(&cluster).await;
+    let before = records(&cluster).await;
     let traffic = Traffic::start(&one, &other).await;
     let mut slots = BTreeSet::new();
-    for key in records(&cluster).await.difference(&nobody) {
+    for key in records(&cluster).await.difference(&before) {
         slots.insert(cluster.slot_of(key).await);
     }
     // As an operator's tool moves them: as fast as it can.

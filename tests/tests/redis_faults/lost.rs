@@ -36,7 +36,7 @@ impl Known {
     }
 
     fn message(&self) -> Push {
-        Push::new(&self.subscription.push_resource, "for somebody who is known")
+        Push::new(&self.subscription.push_resource, "for a known user agent")
     }
 
     /// No answer says "unknown".

@@ -97,7 +97,7 @@ pub(crate) async fn what_never_was_is_not_there(storage: Storage) {
                 assert_eq!(agent.ask(Method::HEAD, &url, &[]).await.status, 404, "{url}");
             }
             let url = format!("{ORIGIN}/push/{token}");
-            assert_eq!(world.push(&Push::new(&url, "nobody")).await.status, 404, "{url}");
+            assert_eq!(world.push(&Push::new(&url, "ended")).await.status, 404, "{url}");
             let url = format!("{ORIGIN}/message/{token}");
             assert_eq!(agent.delete(&url).await.status, 404, "{url}");
         }
@@ -124,7 +124,7 @@ pub(crate) async fn a_url_allows_one_thing(storage: Storage) {
             let token = url.rsplit('/').next().expect("a token");
             let foreign = format!("{ORIGIN}/{path}/{token}");
             let answer = match *path {
-                "push" => world.push(&Push::new(&foreign, "nobody")).await,
+                "push" => world.push(&Push::new(&foreign, "ended")).await,
                 _ => agent.delete(&foreign).await,
             };
             assert_eq!(answer.status, 404, "{kind} as {path}");

@@ -11,7 +11,7 @@ use push_tests::within;
 
 use crate::rfc8030::world::{ORIGIN, Promised, Storage, World};
 
-/// How late the receipt of a message may be that nobody touched again: its sweep, and the look for what is owed.
+/// How late the receipt of a message may be that was not touched again: its sweep, and the look for what is owed.
 const SWEPT_WITHIN: Duration = Duration::from_secs(60);
 
 /// R30-RCP-1 to R30-RCP-3, R30-RCP-8, R30-RCP-9: who asks for a receipt is answered 202 with the receipt subscription, who
@@ -82,7 +82,7 @@ pub(crate) async fn a_receipt_subscription_is_kept(storage: Storage) {
     assert!(!waiting.contains(&"5".to_owned()), "what is refused is not sent");
 }
 
-/// R30-ACK-4, R30-RDL-1, R30-RDL-2, R30-MSG-3: the user agent acknowledges at one node, and whoever monitors the receipts at
+/// R30-ACK-4, R30-RDL-1, R30-RDL-2, R30-MSG-3: the user agent acknowledges at one node, and the monitor of the receipts at
 /// another is pushed a 204 under the URL of the message; not before.
 pub(crate) async fn an_acknowledgement_becomes_a_receipt(storage: Storage) {
     let world = World::start(storage).await;
@@ -106,7 +106,7 @@ pub(crate) async fn an_acknowledgement_becomes_a_receipt(storage: Storage) {
     assert!(receipts.is_quiet());
 }
 
-/// R30-RDL-3, R30-RDL-7: receipts wait for whoever monitors; a request that does not wait is pushed what is there, and what
+/// R30-RDL-3, R30-RDL-7: receipts wait for a monitor; a request that does not wait is pushed what is there, and what
 /// has arrived comes no more.
 pub(crate) async fn receipts_wait_to_be_monitored(storage: Storage) {
     let world = World::start(storage).await;
@@ -156,7 +156,7 @@ pub(crate) async fn a_message_taken_back_fails(storage: Storage) {
     is_receipt(&receipts.message().await, &promised, 410);
 }
 
-/// R30-RDL-4: a message that nobody fetched in its time is reported as failed.
+/// R30-RDL-4: a message that was not fetched in its time is reported as failed.
 pub(crate) async fn an_expired_message_fails(storage: Storage) {
     let world = World::start(storage).await;
     let (_, made) = world.subscriber().await;

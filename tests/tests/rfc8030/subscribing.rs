@@ -93,7 +93,7 @@ pub(crate) async fn what_is_no_set(storage: Storage) {
     assert_ne!(other.set, made.set);
 }
 
-/// V-RES-1, V-RES-4, V-RES-5: a user agent may say who alone sends; everybody else is refused, there and nowhere else.
+/// V-RES-1, V-RES-4, V-RES-5: a user agent may name the only sender; every other sender is refused, there and nowhere else.
 pub(crate) async fn a_subscription_may_be_restricted(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, open) = world.subscriber().await;
@@ -150,7 +150,7 @@ pub(crate) async fn options_are_read_with_care(storage: Storage) {
     }
 }
 
-/// R30-RES-4: where user agents must know a word, nobody subscribes without it, and everybody may push.
+/// R30-RES-4: where user agents need a secret, none subscribes without it, and every sender may push.
 pub(crate) async fn a_secret_admits(storage: Storage) {
     let secret = |settings: Settings| settings.set("security.user_agent_secret", "correct-horse-battery");
     let world = World::start_with(storage, secret).await;

@@ -250,7 +250,7 @@ async fn answers_have_bounds() {
     assert!(matches!(answered("").await, Err(SendError::Unreachable(_))));
 }
 
-/// WithoutSet there, and nobody who answers, are told apart.
+/// A port without a server, and a server that does not answer, are told apart.
 #[tokio::test]
 async fn silence_has_an_end() {
     let keys = subscription_keys();
@@ -284,7 +284,7 @@ async fn the_service_is_known_by_its_certificate() {
     }
 }
 
-/// Trusts somebody else.
+/// Trusts another CA.
 fn others() -> Trust {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

@@ -106,7 +106,7 @@ The message is TEXT, or standard input: at most 3993 bytes, padding included.
     user-agent-client send --subscription doorbell.json 'Somebody is at the door'
     date | user-agent-client send --subscription doorbell.json --vapid-key alarms.pem --subject mailto:me@example.com
     user-agent-client send --subscription - --ttl 0 --urgency high 'Now or never' < doorbell.json
-    user-agent-client send --subscription doorbell.json --ttl 60 --receipt 'Are you there?' || echo nobody
+    user-agent-client send --subscription doorbell.json --ttl 60 --receipt 'Are you there?' || echo 'no answer'
 
 --receipt asks for a receipt and waits for it: until the message expires, for --timeout seconds, or until a signal. The URL of \
 the message goes to standard error at once. Standard output gets `acknowledged by the user agent`, or `given up by the push \

@@ -208,23 +208,23 @@ mod tests {
         assert!(in_turn(Vec::new()).is_empty());
     }
 
-    /// An address where nobody is costs nothing if another one answers; if none does, the first one's error is told.
+    /// An address without a server costs nothing if another one answers; if none does, the first one's error is told.
     #[tokio::test]
     async fn tries_each() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let nobody = gone.local_addr().unwrap();
+        let closed = gone.local_addr().unwrap();
         drop(gone);
         assert_eq!(
-            first_of(&[nobody, here]).await.unwrap().peer_addr().unwrap(),
+            first_of(&[closed, here]).await.unwrap().peer_addr().unwrap(),
             here
         );
         assert_eq!(
-            first_of(&[here, nobody]).await.unwrap().peer_addr().unwrap(),
+            first_of(&[here, closed]).await.unwrap().peer_addr().unwrap(),
             here
         );
-        for addresses in [&[nobody, nobody][..], &[nobody]] {
+        for addresses in [&[closed, closed][..], &[closed]] {
             let error = first_of(addresses).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         }

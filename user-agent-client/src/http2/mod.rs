@@ -182,7 +182,7 @@ impl Channel {
             .handshake(wire)
             .await
             .map_err(not_begun)?;
-        let pings = connection.ping_pong().expect("nobody took it");
+        let pings = connection.ping_pong().expect("it is taken once");
         let http2 = Http2 { connection, pings };
         Self::with(Some(http2), Sender::Http2(requests), url, server, trust, form)
     }

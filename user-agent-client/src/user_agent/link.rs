@@ -84,7 +84,7 @@ impl Link {
         }
     }
 
-    /// Begins to close what is there; the rest happens while somebody waits for [`Link::moved`] or [`Link::closed`].
+    /// Begins to close what is there; the rest happens while a caller waits for [`Link::moved`] or [`Link::closed`].
     pub(super) fn close(&mut self, farewell: Farewell) {
         *self = match std::mem::replace(self, Self::None) {
             Self::Open(Channel::WebSocket(channel)) => Self::Closing(Box::pin(channel.close(farewell))),

@@ -201,7 +201,7 @@ fn a_killed_listen_takes_its_commands_along() {
 fn a_redelivery_runs_alone() {
     let world = World::new(&["door"]);
     world.service.send(0, "1");
-    // Whoever comes second looks for the group of the first.
+    // The second one looks for the group of the first.
     let command = "if [ -e group ]; then \
             if kill -0 -- -$(cat group) 2> /dev/null; then echo beside; else echo alone; fi; \
         else \

@@ -91,7 +91,7 @@ fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
     served.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// WithoutSet hears it: then it waits.
+/// Without an open channel it waits.
 fn say(stream: &mut TcpStream, message: &Value) {
     let mut bytes = Vec::new();
     write_text(&mut bytes, None, |out| {

@@ -30,7 +30,7 @@ pub fn encrypted_body(data: &[u8]) {
         0 => {
             assert!(
                 keys.decrypt(&Coding::Aes128gcm, rest).is_err(),
-                "nobody encrypted this"
+                "this was never encrypted"
             );
         }
         1 => {
@@ -41,7 +41,7 @@ pub fn encrypted_body(data: &[u8]) {
                 crypto_key: text().into(),
             };
             let body = lines.next().unwrap_or_default();
-            assert!(keys.decrypt(&coding, body).is_err(), "nobody encrypted this");
+            assert!(keys.decrypt(&coding, body).is_err(), "this was never encrypted");
         }
         2 => comes_back(&keys, rest),
         3 => records(rest),

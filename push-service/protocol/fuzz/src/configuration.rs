@@ -1,4 +1,4 @@
-//! What operators write, and the identifiers that everybody repeats.
+//! What operators write, and the identifiers that every part repeats.
 
 use push_protocol::capability::SealingKey;
 use push_protocol::origin::Origin;

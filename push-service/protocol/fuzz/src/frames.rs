@@ -174,7 +174,7 @@ impl End {
         assert_eq!(again.heard.iter().collect::<Vec<_>>(), written);
     }
 
-    /// Whether there is a way to write it: nobody of ours says anything binary, or closes without a code.
+    /// Whether there is a way to write it: neither of our ends says anything binary, or closes without a code.
     fn write(&self, out: &mut Vec<u8>, heard: &Heard) -> bool {
         match heard {
             Heard::Text(text) => write_text(out, self.mask, |out| out.extend_from_slice(text.as_bytes())),

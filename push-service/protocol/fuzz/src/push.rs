@@ -102,7 +102,7 @@ fn check_events(fields: &HeaderMap) {
     let mut named = lines.filter_map(|line| line.to_str().ok());
     assert!(
         !accepts_events(fields) || named.any(|line| line.to_ascii_lowercase().contains("text/event-stream")),
-        "events are named, or nobody asks for them"
+        "events are named, or are not asked for"
     );
     let mut asked = fields.clone();
     asked.append("accept", HeaderValue::from_static("*/*, text/event-stream;q=0.5"));

@@ -61,7 +61,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Decrypts all records of a message, however many there are. Takes no more memory than they do: whoever has them has
+/// Decrypts all records of a message, however many there are. Takes no more memory than they do: a caller that has them has
 /// bounded it.
 pub(super) fn open(header: &Header<'_>, secret: &[u8], records: &[u8]) -> Result<Vec<u8>, DecryptError> {
     let key = header.message_key(secret);

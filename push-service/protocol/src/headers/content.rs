@@ -114,7 +114,7 @@ fn media_type(headers: &HeaderMap) -> Result<Option<Box<str>>, HeaderError> {
     Ok((!says_nothing).then(|| text.into()))
 }
 
-/// A sender that puts parameters of the draft beside `aes128gcm` has most likely mixed up the two: nobody could read
+/// A sender that puts parameters of the draft beside `aes128gcm` has most likely mixed up the two: no user agent could read
 /// the body. A `p256ecdsa` alone is for us.
 fn refuse_leftovers(headers: &HeaderMap) -> Result<(), HeaderError> {
     let encryption = joined(headers, ENCRYPTION).ok_or(HeaderError::MalformedEncryption)?;

@@ -373,7 +373,7 @@ fn broken_aesgcm_parameters_are_refused() {
     }
 }
 
-/// WP-12, EPS-1: an empty body has no coding and no type, and nobody looks at what the fields say.
+/// WP-12, EPS-1: an empty body has no coding and no type, and what the fields say is ignored.
 #[test]
 fn an_empty_body_says_nothing() {
     let headers = fields(&[

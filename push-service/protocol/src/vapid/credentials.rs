@@ -71,7 +71,7 @@ pub fn credentials(headers: &HeaderMap) -> Result<Option<Credentials<'_>>, Vapid
 }
 
 impl Credentials<'_> {
-    /// Under which the outcome of [`Credentials::verify`] may be remembered: SHA-256 of the exact key and token. Whoever
+    /// Under which the outcome of [`Credentials::verify`] may be remembered: SHA-256 of the exact key and token. A caller that
     /// can look it up in memory learns no token.
     pub fn cache_key(&self) -> [u8; 32] {
         // The key has a fixed length, so that no other pair of key and token hashes the same bytes.

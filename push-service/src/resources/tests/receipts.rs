@@ -25,7 +25,7 @@ async fn hints_without_end_hide_no_user_agent() {
     assert_eq!(service.answer(message.unwrap()).await.status, 204);
     // The first user agent of the rig.
     let outbox = async || service.storage.outbox(UserAgentId([0; 16]), 10).await.unwrap();
-    assert_eq!(outbox().await.len(), 1, "nobody was told of it");
+    assert_eq!(outbox().await.len(), 1, "it was not announced");
 
     let outboxes = Outboxes::default();
     let mut hints = interval(RECEIPT_POLL / 4);

@@ -139,7 +139,7 @@ impl Service {
         self.answer_from(Payer::UNKNOWN, request).await
     }
 
-    /// Somebody's request.
+    /// A request from another address.
     pub(crate) async fn answer_from(&self, payer: Payer, request: Request<Bytes>) -> Answer {
         let (head, body) = request.into_parts();
         let mut body = Whole((!body.is_empty()).then_some(body));

@@ -7,7 +7,7 @@ use push_protocol::capability::Dialect;
 use super::rig::{Service, push};
 
 /// R30-RES-6, WP-1: a method that a resource does not have is answered 405 with those that it has; a path that is no
-/// resource 404; at `/` there is a word for whoever looks.
+/// resource 404; at `/` there is a sentence for a person.
 #[tokio::test]
 async fn methods_and_paths() {
     let service = Service::new();

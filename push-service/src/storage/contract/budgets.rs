@@ -1,4 +1,4 @@
-//! A full queue hurts nobody but the one who filled it, and a rate holds.
+//! A full queue costs only the sender that filled it, and a rate holds.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Subscriptions and subscription sets end by their ids, and whoever holds the seat is told.
+//! Subscriptions and subscription sets end by their ids, and the holder of the seat is told.
 
 use super::rig::{Rig, enqueue, everything, name, seat, subscribe, subscription, user_agent};
 use crate::storage::{Attached, Ending, Enqueued, Manner, Paged, Subscribe, Subscribed, WakeUp};
@@ -60,7 +60,7 @@ pub(crate) async fn the_seat_is_told_which_subscription_ended(rig: &Rig) {
 }
 
 /// R30-EXP-2, R30-EXP-5, PR-12: a subscription set ends with all its subscriptions, though a session holds its seat: that
-/// one is told, and whoever comes back is a stranger.
+/// one is told, and a user agent that comes back is unknown.
 pub(crate) async fn a_set_ends_with_its_subscriptions(rig: &Rig) {
     let mut ids = Vec::new();
     for n in [1, 2] {
@@ -113,7 +113,7 @@ pub(crate) async fn an_empty_set_ends_too(rig: &Rig) {
     assert!(is_unknown(rig).await);
 }
 
-/// R30-EXP-8: of a stranger nothing ends.
+/// R30-EXP-8: nothing of an unknown user agent ends.
 pub(crate) async fn of_a_stranger_nothing_ends(rig: &Rig) {
     assert!(!ended(rig, Ending::All).await);
     assert!(!ended(rig, Ending::One(subscription(1))).await);

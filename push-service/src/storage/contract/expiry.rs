@@ -73,7 +73,7 @@ pub(crate) async fn a_sweep_drops_what_is_due_in_bounded_steps(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [stays]);
 }
 
-/// PR-29, WS-HEL-6, R30-EXP-1: a record that nobody came back to vanishes after its retention, subscriptions and
+/// PR-29, WS-HEL-6, R30-EXP-1: a record whose user agent did not come back vanishes after its retention, subscriptions and
 /// messages with it.
 pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
     rig.subscribed(1, 1).await;

@@ -9,7 +9,7 @@ use crate::storage::{
     Attached, Budget, Confirm, Ending, Enqueue, Enqueued, Manner, MessageEnd, Removal, Traced,
 };
 
-/// The receipt subscription of these cases. It need not be known to whoever only writes down its id.
+/// The receipt subscription of these cases. A user agent that only keeps its id need not know it.
 const RECEIPTS: u8 = 9;
 
 fn asking(body: &[u8]) -> Enqueue {
@@ -62,7 +62,7 @@ pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
     assert_eq!(outbox(rig).await, both);
 }
 
-/// PR-25: a message that nobody asked a receipt for leaves nothing behind.
+/// PR-25: a message without a receipt leaves nothing behind.
 pub(crate) async fn without_a_receipt_nothing_is_owed(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"a")).await;

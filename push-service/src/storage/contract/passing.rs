@@ -62,7 +62,7 @@ pub(crate) async fn a_passing_message_can_be_acknowledged(rig: &Rig) {
     assert_eq!(outbox(rig).await, []);
 }
 
-/// PR-21: where nobody is there to be told, it is given up at once.
+/// PR-21: without a seat to be told, it is given up at once.
 pub(crate) async fn a_passing_message_without_a_listener_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let mut given_up = Vec::new();

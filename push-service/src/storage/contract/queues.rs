@@ -181,8 +181,8 @@ pub(crate) async fn a_page_keeps_to_its_scope(rig: &Rig) {
     assert_eq!(ids(&rig.page(1, seat(1), only).await), [sent[1]]);
     let all_but = with(Scope::AllBut(vec![subscription(1), subscription(2)]));
     assert_eq!(ids(&rig.page(1, seat(1), all_but).await), [sent[2]]);
-    let nobody = with(Scope::These(vec![subscription(9)]));
-    let page = rig.page(1, seat(1), nobody).await;
+    let unknown = with(Scope::These(vec![subscription(9)]));
+    let page = rig.page(1, seat(1), unknown).await;
     assert_eq!((ids(&page), page.upto), (vec![], sent[2].number));
 }
 

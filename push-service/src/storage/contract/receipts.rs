@@ -165,7 +165,7 @@ pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
     assert_eq!(receipts(rig).await, told);
 }
 
-/// PR-25, R30-RDL-6: of a replaced message nobody is told, and nothing is owed any more.
+/// PR-25, R30-RDL-6: a replaced message has no receipt, and none is owed any more.
 pub(crate) async fn a_replaced_message_has_no_receipt(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
@@ -176,7 +176,7 @@ pub(crate) async fn a_replaced_message_has_no_receipt(rig: &Rig) {
     assert!(overdue(rig, 10).await.is_empty());
 }
 
-/// PR-25: no receipt is owed to a stranger, or to a user agent that has other subscriptions.
+/// PR-25: no receipt is owed to an unknown user agent, or to a user agent that has other subscriptions.
 pub(crate) async fn nothing_is_owed_to_a_stranger(rig: &Rig) {
     assert_eq!(
         expect(rig, expected(7)).await,
@@ -211,7 +211,7 @@ pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
     assert_eq!(expect(rig, limited(4)).await, ReceiptExpected::Recorded);
 }
 
-/// PR-1, PR-25: whoever monitors is told of a receipt, and finds it.
+/// PR-1, PR-25: a monitor is told of a receipt, and finds it.
 pub(crate) async fn a_monitor_is_told(rig: &Rig) {
     monitored(rig, 9).await;
     rig.attached(9, seat(1)).await;
@@ -349,7 +349,7 @@ pub(crate) async fn a_receipt_subscription_ends(rig: &Rig) {
     assert!(rig.storage.is_empty().await.unwrap());
 }
 
-/// PR-25: what a user agent is owed is nobody else's, and does not disturb what it is sent.
+/// PR-25: what a user agent is owed belongs to it alone, and does not disturb what it is sent.
 pub(crate) async fn what_is_owed_is_no_message(rig: &Rig) {
     monitored(rig, 9).await;
     let before = rig.attached(9, seat(1)).await.upto;

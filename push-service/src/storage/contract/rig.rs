@@ -148,7 +148,7 @@ impl Rig {
         }
     }
 
-    /// The same of a storage that is opened by asking somebody.
+    /// The same of a storage that asks a server when it is opened.
     pub(crate) async fn opening<S: Storage>(
         open: impl AsyncFnOnce(Arc<dyn Announce>, Arc<dyn Clock>) -> Arc<S>,
     ) -> Self {

@@ -1,4 +1,4 @@
-//! Who takes delivery, and what the one who does is told.
+//! Which session has the seat, and what it is told.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::storage::{
     Attached, Confirm, Enqueue, Enqueued, Manner, Paged, Refreshed, Removal, Subscribe, WakeUp,
 };
 
-/// PR-10: attach takes the seat, whoever held it, and reads the head of the queue with its last number in one step.
+/// PR-10: attach takes the seat, also from another session, and reads the head of the queue with its last number in one step.
 pub(crate) async fn attach_takes_the_seat_and_reads_the_head(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"a")).await;
@@ -137,21 +137,21 @@ pub(crate) async fn the_seat_is_told_what_was_replaced_or_expired(rig: &Rig) {
     assert_eq!(rig.announcements.take_removed(seat(1)), [new]);
 }
 
-/// PR-21, R30-TTL-7: a message with TTL 0 is told to a seat or to nobody, takes no number and is never stored.
+/// PR-21, R30-TTL-7: a message with TTL 0 is told to a seat if there is one, takes no number and is never stored.
 pub(crate) async fn a_message_with_ttl_zero_passes_by(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let passing = || Enqueue {
         ttl: Ttl::ZERO,
         ..enqueue(1, 1, b"now")
     };
-    let nobody = rig.storage.enqueue(passing()).await.unwrap();
-    assert!(matches!(nobody, Enqueued::Passed { seated: false, .. }));
+    let without_seat = rig.storage.enqueue(passing()).await.unwrap();
+    assert!(matches!(without_seat, Enqueued::Passed { seated: false, .. }));
     let page = rig.attached(1, seat(1)).await;
     assert_eq!((ids(&page), page.upto), (vec![], MessageNumber::START));
 
-    let somebody = rig.storage.enqueue(passing()).await.unwrap();
-    let Enqueued::Passed { id, seated: true } = somebody else {
-        panic!("{somebody:?}");
+    let with_seat = rig.storage.enqueue(passing()).await.unwrap();
+    let Enqueued::Passed { id, seated: true } = with_seat else {
+        panic!("{with_seat:?}");
     };
     assert_eq!((id.number, id.nonce), (MessageNumber::START, passing().nonce));
     let told = rig.announcements.take();

@@ -90,7 +90,7 @@ pub(crate) async fn a_name_registered_again_is_another_subscription(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [new]);
 }
 
-/// PR-3: a healthy store knows nothing of a stranger, and writes nothing about one.
+/// PR-3: a healthy store says that an unknown user agent is unknown, and writes nothing about it.
 pub(crate) async fn nothing_is_written_for_a_stranger(rig: &Rig) {
     let (agent, holder) = (user_agent(1), seat(1));
     let attached = rig

@@ -44,7 +44,7 @@ pub(in crate::storage) enum PageDecision {
 }
 
 impl UserAgent {
-    /// Reads on for the holder of the seat; whoever asks takes a free one (PR-10).
+    /// Reads on for the holder of the seat. If the seat is free, the caller takes it (PR-10).
     pub(in crate::storage) fn page(
         &mut self,
         seat: Seat,

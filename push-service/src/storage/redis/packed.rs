@@ -178,7 +178,7 @@ mod tests {
             assert!(Sample::read(&mut Fields(&packed[..end])).is_err(), "{end}");
         }
         assert_eq!(U48(u64::MAX).packed(), [0xff; 6]);
-        let nobody = Option::<Seat>::read(&mut Fields(&[0; 16]));
-        assert!(matches!(nobody, Ok(None)));
+        let no_seat = Option::<Seat>::read(&mut Fields(&[0; 16]));
+        assert!(matches!(no_seat, Ok(None)));
     }
 }

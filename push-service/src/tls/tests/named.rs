@@ -111,7 +111,7 @@ async fn shown(acceptor: &Acceptor, host: &str, alpn: &[&[u8]]) -> Option<Certif
 
 #[tokio::test]
 async fn a_peer_gets_the_certificate_of_the_host_it_asks_for() {
-    // RFC 6066 §3, RFC 9525 §6.3: the exact name before a wildcard, which stands for one label; whoever asks for something
+    // RFC 6066 §3, RFC 9525 §6.3: the exact name before a wildcard, which stands for one label; a client that asks for something
     // else, or for an address, which is no name, gets the service's own.
     let (own, named) = (Directory::new(), Directory::new());
     let one = issue(&named.0, "one", &["one.example", "also-one.example"]);

@@ -14,7 +14,7 @@ pub async fn fail_over(service: &mut Service, chance: &mut Chance) {
     let killed = match &mut service.store {
         Store::Sentinels(sentinels) => sentinels.kill_primary_and_wait_for_promotion().await.killed,
         Store::Cluster(cluster) => cluster.fail_over(shard).await.killed,
-        _ => panic!("nobody can take over"),
+        _ => panic!("there is no replica to take over"),
     };
     pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
     service.server_mut(killed).start_again().await;
@@ -68,7 +68,7 @@ pub async fn planned_failover(service: &Service, chance: &mut Chance) {
             .await;
             cluster.wait_until_settled().await;
         }
-        _ => panic!("nobody can take over"),
+        _ => panic!("there is no replica to take over"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a channel ends: by the service, by us, by mistake, and by nobody.
+//! How a channel ends: by the service, by us, by mistake, and in silence.
 
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ async fn a_slow_service() {
     }
 }
 
-/// A connection that takes nothing more is lost, though nobody says so at the other end of it.
+/// A connection that takes nothing more is lost, although the other end does not say so.
 #[tokio::test]
 async fn a_connection_that_takes_nothing() {
     let ((ours, mut theirs), (out, mut their_in)) = (duplex(ROOM), duplex(ROOM));
@@ -197,7 +197,7 @@ async fn a_connection_that_takes_nothing() {
     drop(theirs);
 }
 
-/// WS-CON-8: pings without end, whose answers nobody reads, end in a lost channel too.
+/// WS-CON-8: pings without end, whose answers are not read, end in a lost channel too.
 #[tokio::test]
 async fn a_flood_of_pings() {
     let (mut channel, mut service) = open(64 * 1024).await;

@@ -119,7 +119,7 @@ async fn byte_by_byte_and_idle() {
 }
 
 /// WS-CON-3, WS-CON-8: pings are answered by the letter without being asked for, each under a mask of its own, also while
-/// nobody says anything.
+/// neither end says anything.
 #[tokio::test]
 async fn pings_are_answered() {
     let (mut channel, mut service) = open(ROOM).await;

@@ -263,7 +263,7 @@ async fn endless_heads() {
     }
 }
 
-/// WS-CON-1: over TCP, by name, from the URL alone; and where nobody is.
+/// WS-CON-1: over TCP, by name, from the URL alone; and where no server is.
 #[tokio::test]
 async fn connects() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -278,7 +278,7 @@ async fn connects() {
         stream.read_to_end(&mut rest).await.unwrap();
     };
     let user_agent = async {
-        // In clear nobody's certificates are asked for.
+        // In clear no certificate is asked for.
         let mut channel = Channel::open(&url, &trust).await.unwrap();
         assert_eq!(channel.next().await, Incoming::Reply(Reply::SignOfLife));
         assert_eq!(format!("{channel:?}"), "Channel(open)");

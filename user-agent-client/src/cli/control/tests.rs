@@ -205,7 +205,7 @@ async fn who_waits_learns_why() {
     assert!(!rig.directory.path().join(SOCKET).exists());
     assert!(
         rig.ask(subscribe("door", 1)).await.is_none(),
-        "nobody listens any more"
+        "`listen` has ended"
     );
 }
 

@@ -253,7 +253,7 @@ mod tests {
             .unwrap();
     }
 
-    /// A command that takes too long is killed with all that it started: nobody holds its output open any more.
+    /// A command that takes too long is killed with all that it started: nothing holds its output open any more.
     #[tokio::test]
     async fn too_long_is_killed() {
         let directory = tempfile::tempdir().unwrap();

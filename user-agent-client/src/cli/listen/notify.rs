@@ -55,7 +55,7 @@ struct Shown {
 }
 
 impl Notifier {
-    /// Shows a message. It is done when the desktop has taken it, not when somebody has seen it.
+    /// Shows a message. It is done when the desktop has taken it, not when a person has seen it.
     pub(super) async fn show(&self, delivery: &Delivery) -> Result<(), NotHandled> {
         let shown = Shown::of(delivery);
         let notification = shown.notification();

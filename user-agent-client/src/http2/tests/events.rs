@@ -182,7 +182,7 @@ async fn bad_streams() {
         assert_eq!(&*rig.brought().await.path, "/message/good");
     }
 
-    // Without an id, relative, of a kind that nobody knows; with a body that can't be read.
+    // Without an id, relative, of an unknown kind; with a body that can't be read.
     let (mut rig, mut events) = Rig::without_push(Wish::default()).await;
     events.writes("event: surprise\ndata: {}\n\nid: 1\n\n");
     events.writes(of("/message/1"));

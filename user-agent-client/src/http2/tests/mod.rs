@@ -233,7 +233,7 @@ async fn what_a_lost_connection_leaves() {
     assert_eq!(rig.channel.unacknowledged(), [Box::from("/message/1")]);
 }
 
-/// R30-LB-3, PR-18: whoever takes leave sends its acknowledgements first, gives its requests up, and says goodbye.
+/// R30-LB-3, PR-18: a channel that is closed sends its acknowledgements first, gives its requests up, and says goodbye.
 #[tokio::test]
 async fn taking_leave() {
     let (mut rig, monitor) = Rig::monitoring().await;

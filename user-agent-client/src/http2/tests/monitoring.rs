@@ -82,7 +82,7 @@ async fn either_says_the_push_resource() {
     }
     let promise = monitor.promises_as(Method::GET, &format!("{ORIGIN}/message/1"), &[]);
     delivers(promise, &[], b"");
-    assert_eq!(&*rig.pushed().await.push_resource, "", "for nobody");
+    assert_eq!(&*rig.pushed().await.push_resource, "", "for no subscription");
 }
 
 /// PR-20: streams overtake each other, messages of one subscription don't; other subscriptions don't wait for them.
@@ -120,7 +120,7 @@ async fn an_unknown_subscription_holds_up_all() {
     monitor.pushes("/message/2", 2, b"");
     monitor.pushes("/message/3", 3, b"");
     let link = format!("<{}>; rel=\"urn:ietf:params:push\"", push_resource(ORIGIN, 2));
-    // Whoever sees the last of a burst has seen all of it.
+    // After the last of a burst, all of it was seen.
     rig.channel.ping();
     assert_eq!(rig.next().await, Incoming::SignOfLife);
     delivers(promise, &[("link", &link)], b"");

@@ -364,18 +364,18 @@ async fn explanations_that_are_none() {
     assert!(why.contains("status 503. It says: no more today"), "{why}");
 }
 
-/// R30-LB-1: a redirection to where nobody is, and an answer that never comes, are told as what they are.
+/// R30-LB-1: a redirection to where no server is, and an answer that never comes, are told as what they are.
 #[tokio::test]
 async fn no_answer_is_no_status() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = format!("http://{}/subscribe", gone.local_addr().unwrap());
+    let closed = format!("http://{}/subscribe", gone.local_addr().unwrap());
     drop(gone);
     let mut rig = Rig::at("http://127.0.0.1:1/").await;
     rig.say(&Say::Hello(None, Wish::default()));
     assert_eq!(rig.next().await, Incoming::WithoutSet);
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
-    asked.answers(307, &[("location", &nobody)]);
+    asked.answers(307, &[("location", &closed)]);
     let (_, why) = rig.not_enrolled(1).await;
     assert!(
         why.contains("redirects to 127.0.0.1, and cannot connect to"),

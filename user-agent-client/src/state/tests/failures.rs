@@ -176,7 +176,7 @@ fn files_are_closed_to_others() {
     assert!(state.durable().messages.is_done(message(1)));
 }
 
-/// Where there can't be a directory, the error says so and names it. Permissions don't bind root, but /sys takes nobody's
+/// Where there can't be a directory, the error says so and names it. Permissions don't bind root, but /sys takes no
 /// files.
 #[test]
 fn what_is_no_directory_is_refused() {

@@ -376,7 +376,7 @@ fn another_identity_brings_other_keys() {
     rig.reopen();
     let second = keys(&rig);
     assert!(!first.contains(&second[0]));
-    assert_eq!(second[1], first[1], "nobody was told of them");
+    assert_eq!(second[1], first[1], "they were not confirmed");
     rig.save(&confirmed(one, "https://push.example.net/4"));
     assert_eq!(keys(&rig), second);
     let shown = rig.state.subscription("one").unwrap();

@@ -97,7 +97,7 @@ async fn a_message_over_http2() {
     assert!(peer.asked_or_left().await.is_none());
 }
 
-/// WP-RCV-1, WP-RCV-2, E91-15: what is for nobody, and what can't be decrypted, is acknowledged and never seen.
+/// WP-RCV-1, WP-RCV-2, E91-15: what is for no subscription, and what can't be decrypted, is acknowledged and never seen.
 #[tokio::test]
 async fn unusable_messages_over_http2() {
     let service = Http2Service::start().await;

@@ -119,7 +119,7 @@ async fn a_failed_message_outlives_its_keys() {
     expect(&mut peer, ack("v", 100)).await;
 }
 
-/// PR-16, SW-4: messages that nobody took out when the events are dropped were never attempted: they come again.
+/// PR-16, SW-4: messages that were not taken out when the events are dropped were never attempted: they come again.
 #[tokio::test]
 async fn dropping_the_events_stops() {
     let directory = tempfile::tempdir().unwrap();

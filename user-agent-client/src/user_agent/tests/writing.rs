@@ -31,7 +31,7 @@ fn kept(many: u32) -> TempDir {
     directory
 }
 
-/// A service that knows nobody, says so as often as it has to, and confirms so many registrations.
+/// A service that knows no user agent, says so as often as it has to, and confirms so many registrations.
 async fn renews(service: &Service, many: u32) -> Peer {
     let mut confirmed = HashMap::new();
     loop {
@@ -63,7 +63,7 @@ fn is_kept(directory: &Path, subscription: &Subscription) -> bool {
 }
 
 /// PR-1, WP-RFR-2: however many subscriptions are renewed at once, the state is written a few times; and each is told, and
-/// shown to whoever asks, after it was written.
+/// shown to a caller after it was written.
 #[tokio::test]
 async fn renewals_that_come_together_are_few_writes() {
     const MANY: u32 = 10_000;
@@ -102,7 +102,7 @@ async fn renewals_that_come_together_are_few_writes() {
     assert!(writes <= most, "{writes} writes, at most {most}");
 }
 
-/// PR-1: whoever subscribes while nothing else happens waits for two writes and nothing else, and has what was written. Those
+/// PR-1: a caller that subscribes while nothing else happens waits for two writes and nothing else, and has what was written. Those
 /// who subscribe together share them.
 #[tokio::test]
 async fn who_waits_alone_is_not_held_up() {
@@ -141,7 +141,7 @@ async fn who_waits_alone_is_not_held_up() {
     assert!(kept.subscription("alone 0").is_none());
 }
 
-/// PR-5: what could not be written is not told, and whoever waits for it learns that there is no answer.
+/// PR-5: what could not be written is not told, and a caller that waits for it learns that there is no answer.
 #[tokio::test]
 async fn what_is_not_written_is_not_told() {
     let directory = kept(1);

@@ -294,7 +294,7 @@ fn one_bit_flipped_anywhere() {
     }
 }
 
-/// E91-1: nobody else's keys open a message: neither another secret nor another key pair.
+/// E91-1: no other keys open a message: neither another secret nor another key pair.
 #[test]
 fn keys_of_others_do_not_open() {
     let other_secret = SubscriptionKeys::from_parts(array(UA_PRIVATE), [1; 16]).unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// WS-HEL-1, WS-HEL-7: somebody without an identity gets one, and storage is not asked.
+/// WS-HEL-1, WS-HEL-7: a user agent without an identity gets one, and storage is not asked.
 #[test]
 fn a_stranger_is_welcomed_without_storage() {
     let (mut session, mut out) = (Session::new(Arc::new(limits()), Moment(0)), Vec::new());
@@ -14,7 +14,7 @@ fn a_stranger_is_welcomed_without_storage() {
     assert_eq!(session.user_agent(), Some(identity(2).id()));
 }
 
-/// WS-HEL-2, WS-HEL-12: somebody known keeps the identity, and stored messages follow the welcome at once.
+/// WS-HEL-2, WS-HEL-12: a known user agent keeps its identity, and stored messages follow the welcome at once.
 #[test]
 fn the_known_get_their_messages_with_the_welcome() {
     let (mut queue, mut out) = (Queue::default(), Vec::new());

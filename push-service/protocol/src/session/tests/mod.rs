@@ -121,7 +121,7 @@ fn closed(actions: &[Action]) -> Option<CloseReason> {
     })
 }
 
-/// A session that said hello as somebody known, whose queue is `queue`.
+/// A session of a known user agent that said hello, whose queue is `queue`.
 fn live(queue: &Queue, out: &mut Vec<Action>) -> Session {
     let mut session = Session::new(Arc::new(limits()), Moment(0));
     session.hello(Some(identity(1)), identity(2), Moment(0), out);

@@ -1,4 +1,4 @@
-//! How much is on the wire, and that whoever holds it up holds up nobody else.
+//! How much is on the wire, and that a user agent that fills its window delays no other.
 
 use super::*;
 

@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// PR-47: a service that says "now" or "in a second" each time makes nobody come faster than one that says nothing.
+    /// PR-47: a service that says "now" or "in a second" each time makes no user agent come faster than a service that says nothing.
     #[test]
     fn the_services_word_shortens_nothing() {
         for told in [Duration::ZERO, SECOND] {

@@ -234,7 +234,7 @@ fn an_ended_subscription_takes_its_messages_along() {
     }
 }
 
-/// WP-RFR-2: whoever tells an application server of one push resource while the next one is already there has still to
+/// WP-RFR-2: an application that passes on one push resource while the next one is already there has still to
 /// tell of that one, also after a restart.
 #[test]
 fn telling_of_an_old_push_resource_is_not_enough() {

@@ -26,7 +26,7 @@ async fn kill_9_loses_nothing_that_was_confirmed() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said before it died and nobody had read yet.
+        // What it said before it died and was not read yet.
         for line in lines.map_while(Result::ok) {
             hear(&line, &mut stored);
         }
@@ -51,7 +51,7 @@ async fn kill_9_loses_nothing_that_was_confirmed() {
     }
 }
 
-/// PR-1, PR-25: whatever its outbox said of a message before the kill is so after it: nobody was told 204 of a message
+/// PR-1, PR-25: whatever its outbox said of a message before the kill is so after it: no sender was told 204 of a message
 /// that comes again.
 #[tokio::test]
 async fn kill_9_takes_no_outcome_back() {

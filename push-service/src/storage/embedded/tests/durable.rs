@@ -146,7 +146,7 @@ async fn the_sealing_key_is_kept() {
     }
 }
 
-/// PR-4: an acknowledgement that nobody waits for is synced soon all the same, and needs no other write for it.
+/// PR-4: an acknowledgement without a waiting caller is synced soon all the same, and needs no other write for it.
 #[tokio::test]
 async fn an_unanswered_acknowledgement_is_synced_soon() {
     let directory = tempfile::tempdir().unwrap();
@@ -167,7 +167,7 @@ async fn an_unanswered_acknowledgement_is_synced_soon() {
     rig.storage.close().await.unwrap();
 }
 
-/// Steps on user agents that were never seen, all at once, load each of them once and mix with nobody's writes.
+/// Steps on user agents that were never seen, all at once, load each of them once and do not mix with other writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_touches_do_not_race() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is owed and what became of messages outlives a restart, and nobody is told of it before it is on disk (PR-25).
+//! Receipts that are owed, and how messages ended, outlive a restart, and are not announced before they are on disk (PR-25).
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ async fn a_restart_keeps_what_passes_by() {
             ..asking(b"passing")
         };
         let Enqueued::Passed { id, seated: true } = rig.storage.enqueue(passing).await.unwrap() else {
-            panic!("nobody heard it");
+            panic!("it was not heard");
         };
         ids.push(id);
     }
@@ -213,7 +213,7 @@ async fn an_outcome_is_announced_after_it_is_synced() {
     assert!(rig.storage.close().await.is_err());
     assert!(
         rig.announcements.take_owes().is_empty(),
-        "nobody is told of what was never synced"
+        "what was never synced is not announced"
     );
 }
 

@@ -44,7 +44,7 @@ async fn a_failed_sync_is_final() {
     assert_eq!(disk.syncs.load(Ordering::SeqCst), syncs);
 }
 
-/// PR-5: a writer that panics has failed like a disk: whoever waits is told so, and so is whoever runs the process.
+/// PR-5: a writer that panics has failed like a disk: waiting steps are told so, and so is the operator.
 #[tokio::test]
 async fn a_panic_of_the_writer_is_a_failure() {
     let directory = tempfile::tempdir().unwrap();

@@ -147,7 +147,7 @@ impl Writing {
         }
     }
 
-    /// Sends a batch and answers everybody in it.
+    /// Sends a batch and answers each step in it.
     async fn write(&self, batch: &mut Vec<Job>) {
         let link = match self.slot.link(&self.connector, &self.address).await {
             Ok(link) => link,

@@ -50,7 +50,7 @@ async fn what_was_done_before_is_confirmed_too() {
     }
 }
 
-/// PR-1, PR-21: a message that is only passed on is confirmed by nobody, unless its topic removed one that was stored.
+/// PR-1, PR-21: a message that is only passed on is not confirmed by replicas, unless its topic removed one that was stored.
 #[tokio::test]
 async fn what_a_topic_removes_is_confirmed() {
     let server = Server::start(Configuration::new()).await;
@@ -127,7 +127,10 @@ fn questions(rig: &Rig) -> Vec<(&'static str, Asked<'_>)> {
             told(storage.attach(user_agent(2), seat(1), everything(), Manner::Insisting)),
         ),
         ("subscribe in a set", told(storage.subscribe(in_a_set))),
-        ("enqueue to nobody", told(storage.enqueue(enqueue(2, 1, b"a")))),
+        (
+            "enqueue to an unknown one",
+            told(storage.enqueue(enqueue(2, 1, b"a"))),
+        ),
         (
             "enqueue to what has ended",
             told(storage.enqueue(enqueue(1, 9, b"a"))),
@@ -139,7 +142,7 @@ fn questions(rig: &Rig) -> Vec<(&'static str, Asked<'_>)> {
         ),
         ("unsubscribe", told(storage.unsubscribe(user_agent(1), name(9)))),
         (
-            "unsubscribe nobody",
+            "unsubscribe an unknown one",
             told(storage.unsubscribe(user_agent(2), name(1))),
         ),
         (

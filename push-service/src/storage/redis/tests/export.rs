@@ -46,7 +46,7 @@ async fn exported(storage: &dyn Storage) -> Vec<Portable> {
     user_agents
 }
 
-/// A message that waits, one that was replaced, one that was passed on to nobody; an outbox that outlived its user agent; and
+/// A message that waits, one that was replaced, one that was passed on without a seat; an outbox that outlived its user agent; and
 /// receipts that are expected.
 async fn fill(rig: &Rig) {
     for n in [1, 2] {

@@ -62,7 +62,7 @@ async fn every_key_expires() {
     );
 }
 
-/// PR-29: a sole message needs no index; whoever reads the queue, or stores behind it, makes one, which expires with what is
+/// PR-29: a sole message needs no index; a step that reads the queue, or stores behind it, makes one, which expires with what is
 /// in it. Removed, nothing is left, whether it was indexed or not.
 #[tokio::test]
 async fn a_sole_message_has_no_index_until_it_needs_one() {
@@ -97,7 +97,7 @@ async fn a_sole_message_has_no_index_until_it_needs_one() {
     assert_eq!(rig.usage().await.messages, 0);
 }
 
-/// PR-29, R30-EXP-1: a queue that expired inside Redis counts against nobody's budget any more.
+/// PR-29, R30-EXP-1: a queue that expired inside Redis counts against no budget any more.
 #[tokio::test]
 async fn a_queue_that_vanished_is_not_counted() {
     let (server, rig) = store().await;
@@ -174,7 +174,7 @@ async fn an_empty_record_is_not_kept_for_long() {
     );
 }
 
-/// PR-3: where the mark of the format is missing nobody is called unknown, nothing is written, and acknowledgements are
+/// PR-3: where the mark of the format is missing no user agent is called unknown, nothing is written, and acknowledgements are
 /// not thrown away; elsewhere all goes on.
 #[tokio::test]
 async fn without_its_mark_a_bucket_is_in_trouble() {
@@ -214,7 +214,7 @@ async fn without_its_mark_a_bucket_is_in_trouble() {
     );
 }
 
-/// PR-3: a step that has nothing to do brings no lost mark back, by which nobody could be called unknown.
+/// PR-3: a step that has nothing to do brings no lost mark back, with which user agents would be called unknown.
 #[tokio::test]
 async fn a_lost_mark_stays_lost() {
     let (server, rig) = store().await;

@@ -168,7 +168,7 @@ async fn what_was_passed_on_is_found_in_time() {
     assert_eq!(ends, [(passing.nonce, ReceiptOutcome::GivenUp)]);
 }
 
-/// PR-25: a message that nobody asked a receipt for costs Redis no command for it, stored, replaced or acknowledged.
+/// PR-25: a message without a receipt costs Redis no command for it, stored, replaced or acknowledged.
 #[tokio::test]
 async fn without_a_receipt_it_costs_nothing() {
     let (server, rig) = store().await;
@@ -211,7 +211,7 @@ async fn a_long_queue_is_given_up_in_bounded_steps() {
         .unwrap();
     assert!(
         matches!(traced, Traced::Ended(_)),
-        "what is not given up yet waits for nobody: {traced:?}"
+        "what is not given up yet is not settled: {traced:?}"
     );
     while rig.storage.expire(60).await.unwrap().total() > 0 {}
     let mut given_up = 0;
@@ -259,7 +259,7 @@ async fn an_end_is_told_to_the_other_node() {
     assert!(sender.announcements.take().is_empty());
 }
 
-/// PR-1, PR-13: whoever monitors receipts at another node is told when there is one.
+/// PR-1, PR-13: a monitor of receipts at another node is told when there is one.
 #[tokio::test]
 async fn a_receipt_wakes_the_other_node() {
     let (_server, holder, sender) = two().await;
@@ -287,7 +287,7 @@ async fn a_receipt_wakes_the_other_node() {
 }
 
 /// PR-1, PR-33: what is not confirmed is not answered: neither that a receipt is expected, nor what became of a message.
-/// Nobody is told of a receipt that is not confirmed.
+/// A receipt that is not confirmed is not announced.
 #[tokio::test]
 async fn an_unconfirmed_receipt_is_not_announced() {
     let (server, rig) = store().await;
@@ -323,7 +323,7 @@ async fn an_unconfirmed_receipt_is_not_announced() {
     assert!(confirmed.announcements.take().is_empty() && rig.announcements.take().is_empty());
 }
 
-/// PR-3: where the mark of the format is missing, nobody is told that a message was given up or a subscription is unknown.
+/// PR-3: where the mark of the format is missing, no peer is told that a message was given up or a subscription is unknown.
 #[tokio::test]
 async fn without_its_mark_nothing_is_given_up() {
     let (server, rig) = store().await;

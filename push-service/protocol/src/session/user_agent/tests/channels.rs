@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// WS-HEL-7, WS-HEL-1: nobody is greeted by name while nothing rests on it; with a subscription the name is shown.
+/// WS-HEL-7, WS-HEL-1: the identity is not shown while nothing rests on it; with a subscription the name is shown.
 #[test]
 fn greets_by_name_when_there_is_something_to_lose() {
     let mut test = Test::new(Durable::default());
@@ -96,7 +96,7 @@ fn a_long_wait_is_waited() {
     }
 }
 
-/// WS-PNG-1, WS-CON-8: silence is asked about at a learned interval, and no answer means that nobody is there.
+/// WS-PNG-1, WS-CON-8: silence is asked about at a learned interval, and no answer means that the service is not there.
 #[test]
 fn silence_is_asked_about() {
     let mut test = Test::live(&[name(1)]);
@@ -208,7 +208,7 @@ fn messages_in_hand_are_acknowledged_on_the_next_channel() {
     }
 }
 
-/// WS-CLS-2: nobody who answers too late, or not at all, is waited for.
+/// WS-CLS-2: a service that answers too late, or not at all, is not waited for.
 #[test]
 fn every_wait_has_an_end() {
     let mut test = Test::new(Durable::default());
@@ -240,7 +240,7 @@ fn a_service_that_talks_nonsense() {
     assert_eq!(test.out, []);
     test.agent.nonsense(test.now, &mut test.out);
     assert!(test.out.contains(&Action::Disconnect(Farewell::ProtocolError)));
-    // Answers that nobody waits for change nothing.
+    // Answers that are not waited for change nothing.
     let before = test.agent.durable().clone();
     test.confirm(name(1), 99);
     test.confirm(name(9), 99);

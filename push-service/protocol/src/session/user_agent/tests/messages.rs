@@ -28,7 +28,7 @@ fn duplicates_are_dropped() {
     }
     assert_eq!(test.acknowledged(), [delivered("a")], "b is in hand");
 
-    // The work on b ends while nobody can hear of it.
+    // The work on b ends while there is no channel.
     test.lose(Ended::Lost);
     test.handles("b", Outcome::Succeeded);
     assert_eq!(test.said(), []);
@@ -41,7 +41,7 @@ fn duplicates_are_dropped() {
     assert_eq!(test.acknowledged(), [delivered("a"), delivered("b")]);
 }
 
-/// WP-RCV-1, WP-RCV-2, E91-15, WS-ACK-1: what is for nobody or can't be read is acknowledged, each with its code.
+/// WP-RCV-1, WP-RCV-2, E91-15, WS-ACK-1: what is for no subscription or can't be read is acknowledged, each with its code.
 #[test]
 fn unusable_messages_are_acknowledged() {
     let mut test = Test::live(&[name(1)]);
@@ -85,7 +85,7 @@ fn an_id_that_cannot_be_one_is_refused() {
     }
 }
 
-/// WP-RCV-6: a message that fails is tried again after growing waits, holds nobody back, and is given up in the end.
+/// WP-RCV-6: a message that fails is tried again after growing waits, delays no other message, and is given up in the end.
 #[test]
 fn a_failing_message() {
     let mut test = Test::live(&[name(1)]);

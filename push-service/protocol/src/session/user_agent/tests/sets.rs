@@ -12,7 +12,7 @@ fn enrolled(set: &str, number: u32) -> Enrolled {
 }
 
 impl Test {
-    /// A live channel to a service that knows nobody before the first subscription.
+    /// A live channel to a service that does not know the user agent before its first subscription.
     fn live_without_set() -> Self {
         let mut test = Self::new(Durable::default());
         test.agent.tick(test.now, &mut test.out);

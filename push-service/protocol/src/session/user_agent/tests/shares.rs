@@ -96,7 +96,7 @@ fn catching_up_is_a_matter_of_one_subscription() {
     assert_eq!(test.agent.held(), 4, "the other one still has its messages");
 }
 
-/// PR-46: with a single subscription there is nobody to share with.
+/// PR-46: a single subscription has no other to share with.
 #[test]
 fn alone_it_holds_all() {
     let mut test = Test::live(&[name(1)]);

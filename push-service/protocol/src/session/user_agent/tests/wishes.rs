@@ -56,7 +56,7 @@ fn the_wish_comes_with_every_channel() {
     assert_eq!(test.out, []);
     test.lose(Ended::Lost);
     test.wants(Urgency::High);
-    assert_eq!(test.out, [], "nobody is there to hear it");
+    assert_eq!(test.out, [], "there is no channel to say it on");
     for _ in 0..2 {
         test.pass(SECOND);
         test.connect("me");

@@ -182,7 +182,7 @@ async fn confirmed_steps_follow_as_well() {
     assert_eq!(confirmed().await.unwrap(), 3);
 }
 
-/// PR-32: a primary that stands still, with nobody to take over, holds up nothing of the others.
+/// PR-32: a primary that stands still, without a replica to take over, delays nothing of the others.
 #[tokio::test]
 async fn a_silent_primary_is_silent_alone() {
     let cluster = Cluster::start(3, 0).await;

@@ -66,7 +66,7 @@ impl Listening {
                 match self.next().await {
                     Some(Heard::Message(bucket, payload)) => return (bucket, payload),
                     Some(Heard::Gap(_)) => {}
-                    None => panic!("nobody listens"),
+                    None => panic!("no listener"),
                 }
             }
         })
@@ -149,7 +149,7 @@ async fn a_silent_connection_is_a_gap() {
     assert!(primaries.subscribed());
 }
 
-/// PR-14: whoever stops listening is not taken for one who hears, and may listen again.
+/// PR-14: a connection that stops listening does not count as one that hears, and may listen again.
 #[tokio::test]
 async fn listening_can_be_ended_and_begun_again() {
     let server = Server::start(Configuration::new()).await;

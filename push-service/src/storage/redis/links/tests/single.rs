@@ -100,8 +100,8 @@ async fn a_demoted_server_is_trouble() {
         let name = String::from_utf8(key(bucket)).unwrap();
         server.command(&["SET", &name, "1"]).await.expect_ok();
     }
-    let nobody = server.address().ip().to_string();
-    server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
+    let no_primary = server.address().ip().to_string();
+    server.command(&["REPLICAOF", &no_primary, "1"]).await.expect_ok();
     assert!(trouble(&primaries).await.contains("is a replica now"));
     server.command(&["REPLICAOF", "NO", "ONE"]).await.expect_ok();
     back(&primaries, "it is the primary again").await;
