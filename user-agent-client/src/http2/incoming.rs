@@ -7,7 +7,7 @@ use push_protocol::identifiers::SubscriptionName;
 use push_protocol::message::Content;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Ended, Enrolled, Identity, Metadata, Registered, Unregistered, UserAgent,
+    Action, Arrived, Ended, Identity, Metadata, NewSubscription, Registered, Unregistered, UserAgent,
 };
 
 use crate::request_error::RequestError;
@@ -26,9 +26,9 @@ pub enum Incoming {
     // R30-MON-12, R30-MON-13.
     CaughtUp(bool),
     /// It made a subscription.
-    Enrolled(SubscriptionName, Enrolled),
+    SubscriptionMade(SubscriptionName, NewSubscription),
     /// It did not make a subscription; the answer for the session, and the reason for people.
-    NotEnrolled(SubscriptionName, Registered, RequestError),
+    SubscriptionNotMade(SubscriptionName, Registered, RequestError),
     /// The answer to a request to end a subscription; and why it is not ended, for people.
     Unregistered(SubscriptionName, Unregistered, Option<RequestError>),
     /// A push message.
@@ -66,8 +66,8 @@ impl Incoming {
             Self::WithoutSet => user_agent.opened_without_set(now, out),
             Self::Forgotten => user_agent.forgotten(now, out),
             Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
-            Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),
-            Self::NotEnrolled(name, answer, _) => user_agent.registered(name, answer, now, out),
+            Self::SubscriptionMade(name, made) => user_agent.subscription_made(name, made, now, out),
+            Self::SubscriptionNotMade(name, answer, _) => user_agent.registered(name, answer, now, out),
             Self::Unregistered(name, answer, _) => user_agent.unregistered(name, answer, now, out),
             Self::AcknowledgementsWait(again_in) => user_agent.acknowledgements_wait(again_in, now, out),
             Self::Pushed(pushed) => {

@@ -164,11 +164,11 @@ impl Channel {
             may_leave_set: self.may_leave_set,
         };
         let incoming = ready!(self.requests.poll(cx, &context));
-        if let Incoming::Enrolled(_, enrolled) = &incoming
-            && self.set.as_ref() != Some(&enrolled.set)
+        if let Incoming::SubscriptionMade(_, made) = &incoming
+            && self.set.as_ref() != Some(&made.set)
         {
             self.may_leave_set &= self.set.is_none();
-            self.set = Some(enrolled.set.clone());
+            self.set = Some(made.set.clone());
             self.begin_monitoring();
         }
         Poll::Ready(incoming)

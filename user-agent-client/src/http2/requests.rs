@@ -86,8 +86,8 @@ fn begin(request: Request, context: &RequestContext<'_>) -> UnderWay {
             };
             Box::pin(async move {
                 match subscribe(&requester, wanted).await {
-                    SubscribeResult::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
-                    SubscribeResult::Refused(answer, why) => Incoming::NotEnrolled(name, answer, why),
+                    SubscribeResult::Subscription(made) => Incoming::SubscriptionMade(name, made),
+                    SubscribeResult::Refused(answer, why) => Incoming::SubscriptionNotMade(name, answer, why),
                 }
             })
         }

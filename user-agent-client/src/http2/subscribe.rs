@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderMap, Method, Request};
 use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::{
-    Enrolled, Identity, PushResource, Registered, SubscriptionResource,
+    Identity, NewSubscription, PushResource, Registered, SubscriptionResource,
 };
 use push_protocol::vapid::PublicKey;
 use url::Url;
@@ -39,7 +39,7 @@ pub(super) struct SubscriptionRequest {
 
 /// The answer to a [`SubscriptionRequest`].
 pub(super) enum SubscribeResult {
-    Subscription(Enrolled),
+    Subscription(NewSubscription),
     /// For the session, and for people.
     Refused(Registered, RequestError),
 }
@@ -119,32 +119,32 @@ async fn made(
     headers: &HeaderMap,
 ) -> SubscribeResult {
     let unusable = |what| SubscribeResult::Refused(Registered::Trouble, RequestError::Unusable(what));
-    let enrolled = match enrolled(service, headers) {
-        Ok(enrolled) => enrolled,
+    let made = match new_subscription(service, headers) {
+        Ok(made) => made,
         Err(what) => return unusable(what),
     };
     match &wanted.set {
         // R30-SET-3 allows it, but the others can't be monitored together with it.
-        Some(set) if *set != enrolled.set => {
+        Some(set) if *set != made.set => {
             // If that fails, the service keeps an unused subscription, which expires.
-            let _ = unsubscribe(requester, &enrolled.resource).await;
+            let _ = unsubscribe(requester, &made.resource).await;
             unusable("another subscription set than that of the other subscriptions")
         }
-        None if unknown.is_some_and(|ours| *ours != enrolled.set) && !wanted.may_leave_set => {
+        None if unknown.is_some_and(|ours| *ours != made.set) && !wanted.may_leave_set => {
             tracing::warn!(
                 "the service did not know our subscription set and made a subscription in another one: it \
                  is ended and requested again"
             );
-            let _ = unsubscribe(requester, &enrolled.resource).await;
+            let _ = unsubscribe(requester, &made.resource).await;
             let why = "another subscription set than that of the other subscriptions";
             SubscribeResult::Refused(Registered::Unknown, RequestError::Unusable(why))
         }
-        _ => SubscribeResult::Subscription(enrolled),
+        _ => SubscribeResult::Subscription(made),
     }
 }
 
 /// Reads what was made, or says what is wrong with the answer.
-fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str> {
+fn new_subscription(service: &Url, headers: &HeaderMap) -> Result<NewSubscription, &'static str> {
     const NO_RESOURCE: &str = "no usable subscription resource: its Location is missing or not a URL";
     const NO_SET: &str =
         "no usable subscription set: its Link with urn:ietf:params:push:set is missing or not a URL";
@@ -157,7 +157,7 @@ fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str
     let resource = resource.ok_or(NO_RESOURCE)?;
     let set = links::find(headers, Relation::Set, service).ok_or(NO_SET)?;
     let push_resource = links::find(headers, Relation::Push, service).ok_or(NO_PUSH)?;
-    let enrolled = Enrolled {
+    let made = NewSubscription {
         set: Identity::of_set(&set).ok_or(NO_SET)?,
         resource: SubscriptionResource::parse(&resource).ok_or(NO_RESOURCE)?,
         push_resource: PushResource::parse(&push_resource).ok_or(NO_PUSH)?,
@@ -171,7 +171,7 @@ fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str
     if at.origin() != set_at.origin() {
         return Err(APART);
     }
-    Ok(enrolled)
+    Ok(made)
 }
 
 /// Where a redirection leads, unless that is in clear where this one is not; or why it is not followed.

@@ -182,7 +182,7 @@ impl Incoming {
                 })
             }
             Self::Http2(
-                http2::Incoming::NotEnrolled(name, _, why)
+                http2::Incoming::SubscriptionNotMade(name, _, why)
                 | http2::Incoming::Unregistered(name, _, Some(why)),
             ) => Some((*name, why.clone())),
             Self::WebSocket(_) | Self::Http2(_) => None,

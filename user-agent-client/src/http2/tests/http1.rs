@@ -177,7 +177,7 @@ async fn a_life_over_http1() {
     assert!(got.body.is_empty());
     let refusal = "HTTP/1.1 403 No\r\nContent-Length: 23\r\n\r\n{\"detail\":\"Not to you\"}";
     line.writes(refusal).await;
-    let Incoming::NotEnrolled(_, _, why) = rig.channel.next().await else {
+    let Incoming::SubscriptionNotMade(_, _, why) = rig.channel.next().await else {
         panic!("a refusal is expected")
     };
     assert!(why.to_string().contains("Not to you"), "{why}");
@@ -190,7 +190,7 @@ async fn a_life_over_http1() {
          Link: <{origin}/subscriptions/a>; rel=\"urn:ietf:params:push:set\"\r\n"
     );
     line.answers(201, &fields).await;
-    assert!(matches!(rig.channel.next().await, Incoming::Enrolled(..)));
+    assert!(matches!(rig.channel.next().await, Incoming::SubscriptionMade(..)));
     let got = rig.gets(&mut line).await;
     assert_eq!(got.fields["accept"], "text/event-stream");
     line.begins_events().await;

@@ -226,7 +226,7 @@ async fn a_set_that_is_gone() {
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     assert_eq!(asked.header("link"), None);
     asked.enrolls(1, "b");
-    assert!(matches!(rig.next().await, Incoming::Enrolled(..)));
+    assert!(matches!(rig.next().await, Incoming::SubscriptionMade(..)));
     rig.asked_for(Method::GET, "/subscriptions/b").await;
 }
 

@@ -1,14 +1,14 @@
 //! Subscriptions are made and ended.
 
 use push_protocol::encryption::SubscriptionKeys;
-use push_protocol::session::user_agent::{Enrolled, PushResource, Unregistered};
+use push_protocol::session::user_agent::{NewSubscription, PushResource, Unregistered};
 use tokio::net::TcpListener;
 
 use super::service::push_resource;
 use super::*;
 
-fn enrolled(origin: &str, number: u32, set: &str) -> Enrolled {
-    Enrolled {
+fn new_subscription(origin: &str, number: u32, set: &str) -> NewSubscription {
+    NewSubscription {
         set: Identity::of_set(&format!("{origin}/subscriptions/{set}")).unwrap(),
         resource: SubscriptionResource::parse(&format!("{origin}/subscription/{number}")).unwrap(),
         push_resource: PushResource::parse(&push_resource(origin, number)).unwrap(),
@@ -27,7 +27,7 @@ impl Rig {
     /// What the session is told of a request that was not done, and what people are.
     async fn not_enrolled(&mut self, number: u8) -> (Registered, String) {
         match self.next().await {
-            Incoming::NotEnrolled(of, answer, why) if of == name(number) => (answer, why.to_string()),
+            Incoming::SubscriptionNotMade(of, answer, why) if of == name(number) => (answer, why.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -56,7 +56,7 @@ async fn the_first_answer_says_the_set() {
     first.enrolls(1, "a");
     assert_eq!(
         rig.next().await,
-        Incoming::Enrolled(name(1), enrolled(ORIGIN, 1, "a"))
+        Incoming::SubscriptionMade(name(1), new_subscription(ORIGIN, 1, "a"))
     );
     let _monitor = rig.asked_for(Method::GET, "/subscriptions/a").await;
     let second = rig.asked_for(Method::POST, "/subscribe").await;
@@ -66,7 +66,7 @@ async fn the_first_answer_says_the_set() {
     second.enrolls(2, "a");
     assert_eq!(
         rig.next().await,
-        Incoming::Enrolled(name(2), enrolled(ORIGIN, 2, "a"))
+        Incoming::SubscriptionMade(name(2), new_subscription(ORIGIN, 2, "a"))
     );
 }
 
@@ -92,7 +92,7 @@ async fn redirections() {
     rig.asked_for(Method::POST, "/there?x=y").await.enrolls(1, "a");
     assert_eq!(
         rig.next().await,
-        Incoming::Enrolled(name(1), enrolled(ORIGIN, 1, "a"))
+        Incoming::SubscriptionMade(name(1), new_subscription(ORIGIN, 1, "a"))
     );
 
     for target in ["http://push.example.net/", "data:,", "//"] {
@@ -144,11 +144,11 @@ async fn a_redirection_to_another_server() {
     let (incoming, _peer) = tokio::join!(rig.channel.next(), other);
     assert_eq!(
         incoming,
-        Incoming::Enrolled(name(1), enrolled(&origin, 1, "there"))
+        Incoming::SubscriptionMade(name(1), new_subscription(&origin, 1, "there"))
     );
     assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
 
-    let set = enrolled(&origin, 1, "there").set;
+    let set = new_subscription(&origin, 1, "there").set;
     let server = ServerUrl::parse("http://127.0.0.1:1/").unwrap();
     let trust = Trust::system();
     let opening = Channel::open(&server, &trust, Some(&set), Form::Push);
@@ -197,7 +197,7 @@ async fn a_set_that_the_service_does_not_know() {
     rig.asked_for(Method::POST, "/subscribe").await.enrolls(1, "b");
     assert_eq!(
         rig.next().await,
-        Incoming::Enrolled(name(1), enrolled(ORIGIN, 1, "b"))
+        Incoming::SubscriptionMade(name(1), new_subscription(ORIGIN, 1, "b"))
     );
     let _monitor = rig.asked_for(Method::GET, "/subscriptions/b").await;
     monitor.given_up().await;
@@ -322,7 +322,7 @@ async fn refusals_are_explained() {
     });
     rig.known.apply(&Change::Located {
         name: name(1),
-        resource: enrolled(ORIGIN, 1, "a").resource,
+        resource: new_subscription(ORIGIN, 1, "a").resource,
     });
     rig.say(&Say::Unregister(name(1)));
     let asked = rig.asked_for(Method::DELETE, "/subscription/1").await;
@@ -404,7 +404,7 @@ async fn ending_a_subscription() {
     );
     rig.known.apply(&Change::Located {
         name: name(1),
-        resource: enrolled(ORIGIN, 1, "a").resource,
+        resource: new_subscription(ORIGIN, 1, "a").resource,
     });
     let hour = Unregistered::Later(Duration::from_secs(3_600));
     let retry: &[_] = &[("retry-after", "3600")];

@@ -163,7 +163,7 @@ async fn a_wish_outlives_the_set() {
     rig.say(&Say::Bring(at_least(Urgency::Low)));
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe").await.enrolls(1, "b");
-    assert!(matches!(rig.next().await, Incoming::Enrolled(..)));
+    assert!(matches!(rig.next().await, Incoming::SubscriptionMade(..)));
     let monitor = rig.asked_for(Method::GET, "/subscriptions/b").await;
     assert_eq!(monitor.header("urgency"), Some("low"));
 }

@@ -247,7 +247,7 @@ pub enum Unregistered {
 
 /// What an RFC 8030 service answers to a request for a subscription (RFC 8030 §4).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Enrolled {
+pub struct NewSubscription {
     /// The set that the subscription is in: who we are to the service.
     pub set: Identity,
     /// Where it is ended.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Enrolled, Event, Registered};
+use super::action::{Action, Event, NewSubscription, Registered};
 use super::durable::Change;
 use super::names::Identity;
 use super::{Phase, UserAgent};
@@ -58,10 +58,10 @@ impl UserAgent {
     }
 
     /// The service has made a subscription. If its set is another one than ours, the service does not know us any more.
-    pub fn enrolled(
+    pub fn subscription_made(
         &mut self,
         name: SubscriptionName,
-        enrolled: Enrolled,
+        made: NewSubscription,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
@@ -72,16 +72,16 @@ impl UserAgent {
             .durable
             .identity
             .as_ref()
-            .is_some_and(|ours| *ours != enrolled.set);
+            .is_some_and(|ours| *ours != made.set);
         if is_another && !self.is_renewing() && self.has_confirmed() && !self.believe_or_ask_again(now, out) {
             return;
         }
-        self.identify(enrolled.set, out);
+        self.identify(made.set, out);
         self.adopt(out);
         if self.durable.registrations.contains_key(&name) {
-            let resource = enrolled.resource;
+            let resource = made.resource;
             self.save(Change::Located { name, resource }, out);
         }
-        self.registered(name, Registered::At(enrolled.push_resource), now, out);
+        self.registered(name, Registered::At(made.push_resource), now, out);
     }
 }

@@ -170,12 +170,13 @@ fn a_set_that_is_gone_again_and_again() {
                 test.agent.forgotten(test.now, &mut test.out);
             }
             number += 1;
-            let enrolled = Enrolled {
+            let made = NewSubscription {
                 set: Identity::of_set(&format!("https://h/set/{number}")).unwrap(),
                 resource: SubscriptionResource::parse("https://h/s").unwrap(),
                 push_resource: url(number as u32),
             };
-            test.agent.enrolled(name(1), enrolled, test.now, &mut test.out);
+            test.agent
+                .subscription_made(name(1), made, test.now, &mut test.out);
             renewals += test.renewals();
         }
     }
@@ -236,12 +237,13 @@ fn a_service_that_knows_us_after_all() {
     assert!(test.agent.is_live());
     test.agent
         .registered(name(2), Registered::Trouble, test.now, &mut test.out);
-    let enrolled = Enrolled {
+    let made = NewSubscription {
         set: set.clone(),
         resource: SubscriptionResource::parse("https://h/s").unwrap(),
         push_resource: url(7),
     };
-    test.agent.enrolled(name(1), enrolled, test.now, &mut test.out);
+    test.agent
+        .subscription_made(name(1), made, test.now, &mut test.out);
     assert_eq!(test.renewals(), 1);
     assert_eq!(test.agent.durable().identity, Some(set));
     assert!(test.agent.next_due() > test.now);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn enrolled(set: &str, number: u32) -> Enrolled {
-    Enrolled {
+fn new_subscription(set: &str, number: u32) -> NewSubscription {
+    NewSubscription {
         set: Identity::of_set(&format!("https://push.example.net/subscriptions/{set}")).unwrap(),
         resource: SubscriptionResource::parse(&format!("https://push.example.net/subscription/{number}"))
             .unwrap(),
@@ -25,8 +25,8 @@ impl Test {
     }
 
     fn enroll(&mut self, name: SubscriptionName, set: &str, number: u32) {
-        let enrolled = enrolled(set, number);
-        self.agent.enrolled(name, enrolled, self.now, &mut self.out);
+        let made = new_subscription(set, number);
+        self.agent.subscription_made(name, made, self.now, &mut self.out);
     }
 }
 
@@ -38,7 +38,7 @@ fn the_first_subscription_brings_the_set() {
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.out.clear();
     test.enroll(name(1), "a", 1);
-    let Enrolled { set, resource, .. } = enrolled("a", 1);
+    let NewSubscription { set, resource, .. } = new_subscription("a", 1);
     let saved = [
         Change::Identified(set.clone()),
         Change::Located {
@@ -82,7 +82,7 @@ fn a_set_that_is_gone() {
             test.enroll(name(number), "a", number.into());
         }
         test.agent.unsubscribe(name(2), test.now, &mut test.out);
-        let set = enrolled("a", 1).set;
+        let set = new_subscription("a", 1).set;
         let before = test.agent.durable().clone();
         for says in 0..2 {
             if says == 1 {
@@ -101,14 +101,17 @@ fn a_set_that_is_gone() {
         assert!(test.said().contains(&again));
         assert_eq!(test.agent.durable(), &before, "nothing is replaced yet");
         test.enroll(name(1), "b", 7);
-        assert_eq!(test.agent.durable().identity, Some(enrolled("b", 7).set));
+        assert_eq!(test.agent.durable().identity, Some(new_subscription("b", 7).set));
         let registrations = &test.agent.durable().registrations;
         assert_eq!(
             registrations.keys().collect::<Vec<_>>(),
             [&name(1)],
             "nothing is left to be ended"
         );
-        assert_eq!(registrations[&name(1)].resource, Some(enrolled("b", 7).resource));
+        assert_eq!(
+            registrations[&name(1)].resource,
+            Some(new_subscription("b", 7).resource)
+        );
         let renewed = Event::Renewed {
             name: name(1),
             previous: url(1),
@@ -130,10 +133,10 @@ fn another_set_unsettles_the_others() {
     test.out.clear();
     test.enroll(name(2), "b", 2);
     assert!(test.out.contains(&Action::Disconnect(Farewell::Leaving)));
-    assert_eq!(test.agent.durable().identity, Some(enrolled("a", 1).set));
+    assert_eq!(test.agent.durable().identity, Some(new_subscription("a", 1).set));
     test.opens();
     test.agent
-        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+        .monitoring(new_subscription("a", 1).set, test.now, &mut test.out);
     assert!(test.agent.believes_forgotten(test.now));
     test.out.clear();
     test.enroll(name(2), "b", 2);
@@ -141,7 +144,7 @@ fn another_set_unsettles_the_others() {
         name: name(1),
         application_server: None
     })));
-    assert_eq!(test.agent.durable().identity, Some(enrolled("b", 2).set));
+    assert_eq!(test.agent.durable().identity, Some(new_subscription("b", 2).set));
 }
 
 /// WP-SUB-10: a subscription that is ended while the service makes it, the first of all too, is ended there as soon as it
@@ -155,7 +158,7 @@ fn ended_while_it_is_made() {
     test.enroll(name(1), "a", 1);
     assert_eq!(test.said(), [Say::Unregister(name(1))]);
     let registration = &test.agent.durable().registrations[&name(1)];
-    assert_eq!(registration.resource, Some(enrolled("a", 1).resource));
+    assert_eq!(registration.resource, Some(new_subscription("a", 1).resource));
     test.agent
         .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert!(test.agent.durable().registrations.is_empty());
@@ -202,7 +205,7 @@ fn what_a_set_may_be_called() {
         assert!(Identity::of_set(wrong).is_none(), "{wrong}");
     }
     assert_eq!(
-        format!("{:?}", enrolled("a", 1).resource),
+        format!("{:?}", new_subscription("a", 1).resource),
         "SubscriptionResource(…)"
     );
 }
