@@ -221,7 +221,7 @@ async fn a_life_over_http1() {
         application_server: None,
     });
     let resource = SubscriptionResource::parse(&format!("{origin}/subscription/1"));
-    rig.known.apply(&Change::Located {
+    rig.known.apply(&Change::ResourceGiven {
         name: name(1),
         resource: resource.unwrap(),
     });

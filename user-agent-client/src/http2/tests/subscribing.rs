@@ -320,7 +320,7 @@ async fn refusals_are_explained() {
         name: name(1),
         application_server: None,
     });
-    rig.known.apply(&Change::Located {
+    rig.known.apply(&Change::ResourceGiven {
         name: name(1),
         resource: new_subscription(ORIGIN, 1, "a").resource,
     });
@@ -402,7 +402,7 @@ async fn ending_a_subscription() {
         rig.next().await,
         Incoming::Unregistered(name(1), Unregistered::Done, None)
     );
-    rig.known.apply(&Change::Located {
+    rig.known.apply(&Change::ResourceGiven {
         name: name(1),
         resource: new_subscription(ORIGIN, 1, "a").resource,
     });

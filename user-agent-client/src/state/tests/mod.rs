@@ -81,7 +81,7 @@ fn confirmed(name: SubscriptionName, url: &str) -> Change {
 }
 
 fn located(name: SubscriptionName, url: &str) -> Change {
-    Change::Located {
+    Change::ResourceGiven {
         name,
         resource: SubscriptionResource::parse(url).unwrap(),
     }

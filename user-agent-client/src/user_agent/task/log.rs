@@ -67,7 +67,7 @@ fn kind(change: &Change) -> &'static str {
         Change::Identified(_) => "who we are to the service",
         Change::Forgotten => "that the service has forgotten us",
         Change::Asked { .. } => "a wish for a subscription",
-        Change::Located { .. } => "where a subscription is ended",
+        Change::ResourceGiven { .. } => "where a subscription is ended",
         Change::Confirmed { .. } => "a subscription",
         Change::RenewalConfirmed(_) => "that a new push resource is known",
         Change::Ending(_) => "the wish to end a subscription",

@@ -16,7 +16,7 @@ pub struct Durable {
     /// Absent until a service gave one.
     pub identity: Option<Identity>,
     /// By the user agent's own names for them.
-    /// On the heap, because a map keeps room for eleven in one piece, and most have one.
+    /// Each on the heap: a map keeps room for eleven in one piece, and most user agents have one.
     pub registrations: BTreeMap<SubscriptionName, Box<Registration>>,
     /// The last messages: done, or tried.
     pub messages: Messages,
@@ -25,14 +25,15 @@ pub struct Durable {
 /// One subscription, as far as the session has to know it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Registration {
-    /// Who alone may send, if it is restricted (RFC 8292 §4).
+    /// The key of the only application server that may send, if it is restricted (RFC 8292 §4).
     pub application_server: Option<PublicKey>,
     /// How far it is.
     pub stage: Stage,
-    /// Where it is ended, if the service said so. Kept until it is: it is known also while it is [`Stage::Ending`].
+    /// The subscription resource, at which the user agent ends the subscription. `None`: not confirmed, or the service ends
+    /// subscriptions by name (WebSocket). It is kept while the stage is [`Stage::Ending`], because it is needed then.
     pub resource: Option<SubscriptionResource>,
-    /// Where messages went before, until the application was told that they go elsewhere now. Also if that is the
-    /// same place again: under another identity the keys are others.
+    /// The push resource before the renewal, until [`Change::RenewalConfirmed`]. It is also set if the new push resource is
+    /// the same: under another identity the keys are others.
     // WP-RFR-2.
     pub replaced: Option<PushResource>,
 }
@@ -67,8 +68,8 @@ pub enum Change {
         /// Who alone may send.
         application_server: Option<PublicKey>,
     },
-    /// The service says where a subscription is ended.
-    Located {
+    /// The service gave the subscription resource: the URL at which the user agent ends the subscription (RFC 8030 §4).
+    ResourceGiven {
         /// Which.
         name: SubscriptionName,
         /// Where.
@@ -124,7 +125,7 @@ impl Change {
             Self::Identified(_)
             | Self::Forgotten
             | Self::Asked { .. }
-            | Self::Located { .. }
+            | Self::ResourceGiven { .. }
             | Self::Confirmed { .. }
             | Self::RenewalConfirmed(_)
             | Self::Ending(_)
@@ -180,7 +181,7 @@ impl Durable {
                 };
                 self.registrations.insert(*name, Box::new(registration));
             }
-            Change::Located { name, resource } => {
+            Change::ResourceGiven { name, resource } => {
                 if let Some(registration) = self.registrations.get_mut(name) {
                     registration.resource = Some(resource.clone());
                 }

@@ -80,7 +80,7 @@ impl UserAgent {
         self.adopt(out);
         if self.durable.registrations.contains_key(&name) {
             let resource = made.resource;
-            self.save(Change::Located { name, resource }, out);
+            self.save(Change::ResourceGiven { name, resource }, out);
         }
         self.registered(name, Registered::At(made.push_resource), now, out);
     }

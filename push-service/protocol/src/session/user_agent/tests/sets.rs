@@ -41,7 +41,7 @@ fn the_first_subscription_brings_the_set() {
     let NewSubscription { set, resource, .. } = new_subscription("a", 1);
     let saved = [
         Change::Identified(set.clone()),
-        Change::Located {
+        Change::ResourceGiven {
             name: name(1),
             resource: resource.clone(),
         },
