@@ -38,7 +38,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
         agent.unsubscribe(&arguments.name).await?;
-        agent.settled().await;
+        agent.wait_until_unsubscribed().await;
         Ok(Exit::Done)
     };
     let ended = tokio::select! {

@@ -163,8 +163,8 @@ impl UserAgent {
     }
 
     /// Waits until the service has confirmed that every ended subscription is gone, or the user agent has stopped.
-    pub async fn settled(&self) {
-        self.ask(|reply| Call::Settled { reply }).await;
+    pub async fn wait_until_unsubscribed(&self) {
+        self.ask(|reply| Call::WaitUntilUnsubscribed { reply }).await;
     }
 
     /// The subscriptions, by name; none if the user agent has stopped.

@@ -282,7 +282,7 @@ impl Talk {
                 Ok(false) => return Err(Failure::no_subscription(name)),
                 Err(error) => return Err(reason(error, failure).await),
             }
-            agent.settled().await;
+            agent.wait_until_unsubscribed().await;
             Ok(ControlReply::Unsubscribed {})
         };
         self.wait_for(name, ending, asked.timeout_seconds, input, output)

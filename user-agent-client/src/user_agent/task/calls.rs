@@ -23,7 +23,7 @@ pub(in crate::user_agent) enum Call {
         label: Box<str>,
         reply: oneshot::Sender<Result<bool, SubscribeError>>,
     },
-    Settled {
+    WaitUntilUnsubscribed {
         reply: oneshot::Sender<()>,
     },
     Subscriptions {
@@ -57,7 +57,7 @@ impl Task {
                 Ok(true) => self.writing.unsubscribed(reply),
                 answer => drop(reply.send(answer)),
             },
-            Call::Settled { reply } => self.settling.push(reply),
+            Call::WaitUntilUnsubscribed { reply } => self.unsubscribing.push(reply),
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
             }
@@ -91,7 +91,7 @@ impl Task {
             Call::Subscribe { label, .. } => self.state.name_of(label).is_some(),
             Call::Unsubscribe { label, .. } => self.state.name_of(label).is_none(),
             // It waits itself.
-            Call::Settled { .. } => false,
+            Call::WaitUntilUnsubscribed { .. } => false,
             Call::ConfirmRenewal { .. } | Call::SetLowestUrgency(_) | Call::NetworkChanged => false,
             Call::Counters { .. } | Call::Stop => false,
         }
@@ -175,13 +175,14 @@ impl Task {
         is_heard
     }
 
-    pub(super) fn settle(&mut self) {
-        if self.settling.is_empty() || self.writing.is_held() {
+    /// Answers the calls that wait until no subscription is ending.
+    pub(super) fn answer_unsubscribed(&mut self) {
+        if self.unsubscribing.is_empty() || self.writing.is_held() {
             return;
         }
         let mut registrations = self.session.durable().registrations.values();
         if !registrations.any(|registration| registration.stage == Stage::Ending) {
-            for reply in self.settling.drain(..) {
+            for reply in self.unsubscribing.drain(..) {
                 let _ = reply.send(());
             }
         }

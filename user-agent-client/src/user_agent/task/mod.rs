@@ -67,7 +67,8 @@ pub(super) struct Task {
     verdicts_to: queue::Sender<Verdict>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
     subscribing: BTreeMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
-    settling: Vec<oneshot::Sender<()>>,
+    /// Who waits until the service has confirmed the end of every subscription that is to end.
+    unsubscribing: Vec<oneshot::Sender<()>>,
     takeovers: Takeovers,
     /// Acknowledgements that the last channel could not send, for the next one. Not longer than what a channel lets wait.
     unsent: Vec<Box<str>>,
@@ -123,7 +124,7 @@ impl Task {
             verdicts,
             verdicts_to,
             subscribing: BTreeMap::new(),
-            settling: Vec::new(),
+            unsubscribing: Vec::new(),
             takeovers: Takeovers::default(),
             unsent: Vec::new(),
             not_opened: None,
@@ -287,7 +288,7 @@ impl Task {
                 }
             }
         }
-        self.settle();
+        self.answer_unsubscribed();
     }
 
     fn perform(&mut self, action: Action) {

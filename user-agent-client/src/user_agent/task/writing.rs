@@ -167,7 +167,7 @@ impl Task {
     /// When the next write is due; `None` if there is nothing to write.
     pub(super) fn write_due(&self) -> Option<Instant> {
         let held = self.writing.held.as_ref()?;
-        let is_waited_for = !held.tells.is_empty() || !held.says.is_empty() || !self.settling.is_empty();
+        let is_waited_for = !held.tells.is_empty() || !held.says.is_empty() || !self.unsubscribing.is_empty();
         let is_answered = self.session.requests_under_way() <= held.requests();
         if held.identity || (is_waited_for && is_answered) {
             return Some(self.begin);
@@ -210,7 +210,7 @@ impl Task {
                 HeldNews::Unsubscribed(reply) => drop(reply.send(Ok(true))),
             }
         }
-        self.settle();
+        self.answer_unsubscribed();
     }
 }
 

@@ -295,7 +295,7 @@ async fn unsubscribe_over_http2() {
     )
     .await;
     asked.answers(204, &[]);
-    within("it is settled", agent.settled()).await;
+    within("it is ended", agent.wait_until_unsubscribed()).await;
 }
 
 /// R30-URG-5, R30-URG-6, R30-MON-18: another lowest urgency is asked for on the same connection, and on every later one.

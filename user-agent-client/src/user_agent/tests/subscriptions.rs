@@ -16,7 +16,7 @@ async fn unsubscribe() {
         r#"{{"messageType":"unregister","channelID":"{name}","status":200}}"#
     ))
     .await;
-    within("it is settled", agent.settled()).await;
+    within("it is ended", agent.wait_until_unsubscribed()).await;
 }
 
 /// WP-SUB-10: what the application did not take before it unsubscribed, it never gets.
