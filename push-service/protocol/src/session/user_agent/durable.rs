@@ -167,7 +167,7 @@ impl Durable {
             Change::Identified(identity) => self.identify(identity),
             Change::Forgotten => {
                 self.identity = None;
-                self.unsettle();
+                self.mark_unconfirmed();
             }
             Change::Asked {
                 name,
@@ -219,12 +219,12 @@ impl Durable {
         }
         // On the first identity, existing requests stay valid.
         if self.identity.replace(identity.clone()).is_some() {
-            self.unsettle();
+            self.mark_unconfirmed();
         }
     }
 
     /// The service doesn't know us: nothing is confirmed, and nothing is left to be ended.
-    fn unsettle(&mut self) {
+    fn mark_unconfirmed(&mut self) {
         self.registrations
             .retain(|_, registration| registration.stage != Stage::Ending);
         for registration in self.registrations.values_mut() {
@@ -274,7 +274,7 @@ mod tests {
     /// WS-HEL-6, WP-RFR-1, WP-RFR-2: under another identity nothing is confirmed, what was ending is gone, and the
     /// application is told of the last push resource that it knew, however often the identity changes.
     #[test]
-    fn another_identity_unsettles_every_registration() {
+    fn another_identity_makes_every_registration_unconfirmed() {
         let (one, two) = (SubscriptionName([1; 16]), SubscriptionName([2; 16]));
         let mut durable = Durable::default();
         let asked = |name| Change::Asked {

@@ -95,13 +95,13 @@ impl UserAgent {
             Why::CatchUp => return Some(self.limits.backoff_least),
             _ => {}
         }
-        let told = match why {
+        let retry_after = match why {
             Why::Ended(Ended::Refused { retry_after, .. }) => retry_after,
             _ => None,
         };
         let wait = self
             .backoff
-            .next(told.map(|told| told.min(self.limits.retry_after_most)));
+            .next(retry_after.map(|asked| asked.min(self.limits.retry_after_most)));
         // Asked sooner, it would not be believed.
         let since = self.forgotten_since.filter(|_| why == Why::Forgotten);
         let apart = since.map(|since| since.after(self.limits.forgotten_apart).since(now));

@@ -78,7 +78,7 @@ impl UserAgent {
     }
 
     /// The service has made a subscription on a channel on which all are made anew: now the identity is replaced.
-    pub(super) fn adopt(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn finish_renewing(&mut self, out: &mut Vec<Action>) {
         self.forgotten_since = None;
         let Phase::Live(live) = &mut self.phase else {
             return;
@@ -89,11 +89,11 @@ impl UserAgent {
         if let Some(identity) = renewing.identity {
             self.identify(identity, out);
         }
-        self.settle_requests();
+        self.drop_requests_of_confirmed();
     }
 
     /// Drops requests for subscriptions that are confirmed after all.
-    pub(super) fn settle_requests(&mut self) {
+    pub(super) fn drop_requests_of_confirmed(&mut self) {
         let registrations = &self.durable.registrations;
         self.requests.repeat_none_of(|name| {
             let registration = registrations.get(name);

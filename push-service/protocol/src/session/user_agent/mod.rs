@@ -278,7 +278,7 @@ impl UserAgent {
             self.unsent.clear();
         } else {
             self.say_unsent(now, out);
-            self.settle_requests();
+            self.drop_requests_of_confirmed();
         }
         self.begin_wishes(now, out);
         self.ask(now, out);

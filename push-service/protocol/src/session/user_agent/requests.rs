@@ -57,9 +57,9 @@ impl Requests {
     }
 
     /// Of these subscriptions nothing is to be repeated. Answers that are waited for still are.
-    pub(super) fn repeat_none_of(&mut self, is_settled: impl Fn(&SubscriptionName) -> bool) {
+    pub(super) fn repeat_none_of(&mut self, is_confirmed: impl Fn(&SubscriptionName) -> bool) {
         self.0
-            .retain(|name, request| matches!(request.state, RequestState::Sent(_)) || !is_settled(name));
+            .retain(|name, request| matches!(request.state, RequestState::Sent(_)) || !is_confirmed(name));
     }
 
     /// Of these subscriptions only there is something left to ask.
@@ -103,8 +103,8 @@ impl Requests {
         self.0.insert(name, Request { state, failures });
     }
 
-    /// Whether an answer was waited for.
-    fn settle(&mut self, name: SubscriptionName) -> bool {
+    /// The answer of a request came: removes the request. Returns whether an answer was waited for.
+    fn take_sent(&mut self, name: SubscriptionName) -> bool {
         match self.0.get(&name).map(|request| request.state) {
             Some(RequestState::Sent(_)) => {
                 self.0.remove(&name);
@@ -135,7 +135,7 @@ impl UserAgent {
     ) {
         self.heard(now);
         let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
-        if !self.requests.settle(name) {
+        if !self.requests.take_sent(name) {
             return;
         }
         self.cursor.back_to(name);
@@ -148,7 +148,7 @@ impl UserAgent {
             // Not wanted any more: the end of it is asked for next.
             (Stage::Ending, _) => {}
             (Stage::Asked | Stage::Confirmed(_), Registered::At(push_resource)) => {
-                self.adopt(out);
+                self.finish_renewing(out);
                 let change = Change::Confirmed { name, push_resource };
                 self.save(change, out);
                 self.tell_confirmed(name, out);
@@ -167,8 +167,8 @@ impl UserAgent {
             ) => {
                 self.ask_again(name, failures, Duration::ZERO, now, out);
             }
-            (Stage::Asked | Stage::Confirmed(_), Registered::Later(told)) => {
-                self.ask_again(name, failures, told, now, out);
+            (Stage::Asked | Stage::Confirmed(_), Registered::Later(retry_after)) => {
+                self.ask_again(name, failures, retry_after, now, out);
             }
         }
         self.ask(now, out);
@@ -185,7 +185,7 @@ impl UserAgent {
     ) {
         self.heard(now);
         let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
-        if !self.requests.settle(name) {
+        if !self.requests.take_sent(name) {
             return;
         }
         self.cursor.back_to(name);
@@ -197,7 +197,7 @@ impl UserAgent {
                     out.push(Action::Tell(Event::Unsubscribed(name)));
                 }
                 Unregistered::Trouble => self.ask_again(name, failures, Duration::ZERO, now, out),
-                Unregistered::Later(told) => self.ask_again(name, failures, told, now, out),
+                Unregistered::Later(retry_after) => self.ask_again(name, failures, retry_after, now, out),
             }
         }
         self.ask(now, out);
@@ -255,7 +255,7 @@ impl UserAgent {
         &mut self,
         name: SubscriptionName,
         failures: u32,
-        told: Duration,
+        retry_after: Duration,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
@@ -265,7 +265,7 @@ impl UserAgent {
         }
         let again_in = doubled(self.limits.ask_again_after, failures)
             .min(self.limits.backoff_most)
-            .max(told.min(self.limits.retry_after_most));
+            .max(retry_after.min(self.limits.retry_after_most));
         let request = Request {
             state: RequestState::Again(now.after(again_in)),
             failures: failures.saturating_add(1),

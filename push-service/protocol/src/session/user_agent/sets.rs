@@ -77,7 +77,7 @@ impl UserAgent {
             return;
         }
         self.identify(made.set, out);
-        self.adopt(out);
+        self.finish_renewing(out);
         if self.durable.registrations.contains_key(&name) {
             let resource = made.resource;
             self.save(Change::ResourceGiven { name, resource }, out);

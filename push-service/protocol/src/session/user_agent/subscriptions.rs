@@ -23,7 +23,7 @@ impl UserAgent {
             };
             self.save(change, out);
         }
-        self.wanted(now, out);
+        self.ask_or_connect(now, out);
     }
 
     /// Ends a subscription: for the application at once, for the service when it hears of it.
@@ -39,7 +39,7 @@ impl UserAgent {
             return;
         }
         self.save(Change::Ending(name), out);
-        self.wanted(now, out);
+        self.ask_or_connect(now, out);
         self.let_go(name, now, out);
     }
 
@@ -76,7 +76,7 @@ impl UserAgent {
     }
 
     /// The application asks for something: a service that told us to stay away is asked again (WS-CLS-1).
-    fn wanted(&mut self, now: Moment, out: &mut Vec<Action>) {
+    fn ask_or_connect(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Waiting {
                 until: Moment::NEVER, ..
