@@ -80,9 +80,9 @@ fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> 
     }
 }
 
-/// Which certificates to trust with this state: `--ca` is remembered in it, and what was remembered counts without. `--insecure` is never
-/// remembered.
-pub(super) fn remembered(
+/// Adds the certificates that the state remembers. With `--ca` the state remembers that file; without it, the file that it
+/// remembers is trusted. `--insecure` is never remembered.
+pub(super) fn with_remembered_certificates(
     trust: Trust,
     arguments: &TrustArguments,
     server: &ServerUrl,
@@ -109,7 +109,7 @@ pub(super) fn remembered(
 }
 
 /// For a command that a running `listen` carries out: it has the connection.
-pub(super) fn say_what_is_not_used(arguments: &TrustArguments) {
+pub(super) fn warn_of_unused_flags(arguments: &TrustArguments) {
     if arguments.ca.is_some() || arguments.insecure || arguments.proxy.is_some() {
         say("--ca, --insecure and --proxy have no effect here: the running `listen` has the connection");
     }
@@ -191,7 +191,7 @@ mod tests {
         };
         let mut with = |ca, insecure, server: &ServerUrl| {
             let arguments = arguments(ca, insecure);
-            remembered(trust(&arguments)?, &arguments, server, &mut state)
+            with_remembered_certificates(trust(&arguments)?, &arguments, server, &mut state)
         };
         assert_eq!(
             format!("{:?}", with(None, false, &server).unwrap()),

@@ -34,13 +34,13 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
         &state,
         &directory,
     )?;
-    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let trust = settings::with_remembered_certificates(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {
         // The first error, because it says more than that the user agent has stopped.
         biased;
-        failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        failure = failure_within(&mut events, arguments.timeout) => Err(failure),
         subscribed = asked => subscribed.map_err(Failure::from),
         () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the request is kept: `listen` or the next `subscribe` sends it again")),
     };
@@ -58,7 +58,7 @@ async fn beside_listen(
     arguments: &Subscribe,
     signals: &mut Signals,
 ) -> Option<Result<Exit, Failure>> {
-    settings::say_what_is_not_used(&arguments.trust);
+    settings::warn_of_unused_flags(&arguments.trust);
     let command = Command::Subscribe(control::Subscribe {
         name: arguments.name.clone(),
         application_server_key: arguments.application_server_key.map(|key| key.to_string()),
@@ -80,8 +80,9 @@ async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Prints why it takes long, until the time is over. Messages are not taken.
-pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
+/// Waits for the failure of a command that has this much time, and prints meanwhile why it takes long. Messages are not
+/// taken: they come again.
+pub(super) async fn failure_within(events: &mut Events, within: Duration) -> Failure {
     let until = Instant::now() + within;
     let mut last = None;
     loop {
@@ -104,7 +105,7 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
             }
             Some(event @ (Event::Disconnected { .. } | Event::Waiting { .. })) => {
                 news::sentence(&event).iter().for_each(say);
-                last = reason(&event).or(last);
+                last = hindrance(&event).or(last);
             }
             // It is worth a line only after a hindrance.
             Some(Event::Connected) if last.is_none() => {}
@@ -114,8 +115,8 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
     }
 }
 
-/// The hindrance without what follows from it.
-fn reason(event: &Event) -> Option<String> {
+/// Why the command takes long, without when it goes on.
+fn hindrance(event: &Event) -> Option<String> {
     match event {
         Event::Disconnected { why, .. } => Some(why.trim_end_matches('.').to_owned()),
         Event::Waiting { label, why, .. } => Some(format!("{label}: {why}")),
@@ -123,7 +124,7 @@ fn reason(event: &Event) -> Option<String> {
     }
 }
 
-/// Closes the channel; a signal says not to wait for it.
+/// Stops the user agent, which closes its channel. A signal ends the wait for that.
 pub(super) async fn leave(agent: &UserAgent, events: Events, signals: &mut Signals) {
     drop(events);
     tokio::select! {

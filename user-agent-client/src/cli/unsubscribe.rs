@@ -8,7 +8,7 @@ use super::control::{self, Command};
 use super::exit::{Exit, Failure};
 use super::settings;
 use super::signals::Signals;
-use super::subscribe::{leave, trouble};
+use super::subscribe::{failure_within, leave};
 
 pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure> {
     let directory = settings::state_directory(arguments.state.state)?;
@@ -23,7 +23,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let mut state = match State::open(&directory) {
         Err(locked @ StateError::Locked { .. }) => {
-            settings::say_what_is_not_used(&arguments.trust);
+            settings::warn_of_unused_flags(&arguments.trust);
             let command = Command::Unsubscribe(control::Unsubscribe {
                 name: arguments.name,
                 timeout_seconds: arguments.timeout.as_secs(),
@@ -34,7 +34,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         opened => opened?,
     };
     let server = settings::server(None, None, &state, &directory)?;
-    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let trust = settings::with_remembered_certificates(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
         agent.unsubscribe(&arguments.name).await?;
@@ -44,7 +44,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     let ended = tokio::select! {
         // The first error, because it says more than that the user agent has stopped.
         biased;
-        failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        failure = failure_within(&mut events, arguments.timeout) => Err(failure),
         ended = ended => ended,
         () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the next `listen` or `subscribe` tells the service")),
     };

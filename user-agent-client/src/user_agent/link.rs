@@ -15,7 +15,7 @@ use crate::request_error::RequestError;
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
-/// What the task has of it.
+/// The state of the link.
 pub(super) enum Link {
     None,
     Opening(Pin<Box<dyn Future<Output = Result<Channel, OpenError>> + Send>>),
@@ -35,11 +35,11 @@ pub(super) enum Incoming {
     Http2(http2::Incoming),
 }
 
-/// What happened to the link.
-pub(super) enum Moved {
+/// What a link waits for: it is open, it could not be opened, or the service did something.
+pub(super) enum LinkEvent {
     Opened,
     NotOpened(OpenError),
-    Said(Incoming),
+    Incoming(Incoming),
 }
 
 impl Link {
@@ -84,7 +84,7 @@ impl Link {
         }
     }
 
-    /// Begins to close what is there; the rest happens while a caller waits for [`Link::moved`] or [`Link::closed`].
+    /// Begins to close what is there; the rest happens while a caller waits for [`Link::next`] or [`Link::closed`].
     pub(super) fn close(&mut self, farewell: Farewell) {
         *self = match std::mem::replace(self, Self::None) {
             Self::Open(Channel::WebSocket(channel)) => Self::Closing(Box::pin(channel.close(farewell))),
@@ -129,23 +129,25 @@ impl Link {
     }
 
     /// Waits for the next thing to happen; for ever while nothing can. Also sends what was said. Cancel safe.
-    pub(super) async fn moved(&mut self) -> Moved {
+    pub(super) async fn next(&mut self) -> LinkEvent {
         if let Self::Closing(closing) = self {
             closing.await;
             *self = Self::None;
         }
         match self {
             Self::None | Self::Closing(_) => pending().await,
-            Self::Open(Channel::WebSocket(channel)) => Moved::Said(Incoming::WebSocket(channel.next().await)),
-            Self::Open(Channel::Http2(channel)) => Moved::Said(Incoming::Http2(channel.next().await)),
+            Self::Open(Channel::WebSocket(channel)) => {
+                LinkEvent::Incoming(Incoming::WebSocket(channel.next().await))
+            }
+            Self::Open(Channel::Http2(channel)) => LinkEvent::Incoming(Incoming::Http2(channel.next().await)),
             Self::Opening(opening) => match opening.await {
                 Ok(channel) => {
                     *self = Self::Open(channel);
-                    Moved::Opened
+                    LinkEvent::Opened
                 }
                 Err(error) => {
                     *self = Self::None;
-                    Moved::NotOpened(error)
+                    LinkEvent::NotOpened(error)
                 }
             },
         }

@@ -54,7 +54,7 @@ impl Control {
     pub(in crate::cli) fn open(directory: &Path, agent: &UserAgent, server: &ServerUrl) -> Self {
         let hindrance = watch::Sender::new(None);
         let failure = watch::Sender::new(None);
-        let talk = Talk {
+        let connection = ControlConnection {
             agent: agent.clone(),
             server: server.clone(),
             hindrance: hindrance.subscribe(),
@@ -63,7 +63,7 @@ impl Control {
         let open = match bind(directory) {
             Ok((socket, listener)) => Some(Open {
                 socket,
-                serving: tokio::spawn(serve(listener, talk)),
+                serving: tokio::spawn(serve(listener, connection)),
             }),
             Err(error) => {
                 say(format_args!(
@@ -82,7 +82,7 @@ impl Control {
     }
 
     /// Tells waiting commands why they wait.
-    pub(in crate::cli) fn hear(&self, event: &Event) {
+    pub(in crate::cli) fn report(&self, event: &Event) {
         match event {
             Event::Connected => drop(self.hindrance.send_replace(None)),
             Event::Disconnected { .. } | Event::Delayed => self.tell(news::sentence(event), None),
@@ -149,15 +149,15 @@ fn bind(directory: &Path) -> io::Result<(SocketPath, UnixListener)> {
 }
 
 /// Serves connections until the user agent has failed; then the last of them are told why.
-async fn serve(listener: UnixListener, talk: Talk) {
+async fn serve(listener: UnixListener, connection: ControlConnection) {
     const AGAIN_AFTER: Duration = Duration::from_secs(1);
-    let mut talks = JoinSet::new();
-    let mut failure = talk.failure.clone();
+    let mut connections = JoinSet::new();
+    let mut failure = connection.failure.clone();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if talks.len() < CONTROL_CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < CONTROL_CONNECTIONS => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
-                    talks.spawn(talk.clone().run(stream));
+                    connections.spawn(connection.clone().run(stream));
                 }
                 Ok(_) => tracing::warn!("another system user tried to control this user agent and was refused"),
                 Err(error) => {
@@ -165,11 +165,11 @@ async fn serve(listener: UnixListener, talk: Talk) {
                     sleep(AGAIN_AFTER).await;
                 }
             },
-            Some(_) = talks.join_next() => {}
+            Some(_) = connections.join_next() => {}
             _ = failed(&mut failure) => break,
         }
     }
-    while talks.join_next().await.is_some() {}
+    while connections.join_next().await.is_some() {}
 }
 
 /// Waits until the user agent has failed; `None` if it has not, and `listen` ends.
@@ -178,7 +178,8 @@ async fn failed(failure: &mut watch::Receiver<Option<Failure>>) -> Option<Failur
     failure.clone()
 }
 
-/// Why the user agent does not do it. If it has stopped because it failed, that is the reason; `listen` hears of it in a moment.
+/// The failure to report for an error of the user agent. If it has stopped because it failed, that failure is the reason, and
+/// `listen` gets it in a moment.
 async fn reason(error: SubscribeError, mut failure: watch::Receiver<Option<Failure>>) -> Failure {
     if matches!(error, SubscribeError::Stopped)
         && let Ok(Some(failure)) = timeout(CONTROL_LINE_WITHIN, failed(&mut failure)).await
@@ -190,7 +191,7 @@ async fn reason(error: SubscribeError, mut failure: watch::Receiver<Option<Failu
 
 /// What one connection needs.
 #[derive(Clone)]
-struct Talk {
+struct ControlConnection {
     agent: UserAgent,
     server: ServerUrl,
     hindrance: watch::Receiver<Option<Hindrance>>,
@@ -202,7 +203,7 @@ type Input = BufReader<OwnedReadHalf>;
 /// The other end is gone, or does not read.
 struct Disconnected;
 
-impl Talk {
+impl ControlConnection {
     async fn run(mut self, stream: UnixStream) {
         let (input, mut output) = stream.into_split();
         let mut input = BufReader::new(input);

@@ -170,7 +170,7 @@ async fn commands_beside_listen() {
 #[tokio::test]
 async fn who_waits_learns_why() {
     let mut rig = Rig::new().await;
-    rig.control.hear(&Event::Disconnected {
+    rig.control.report(&Event::Disconnected {
         why: "the service restarts".into(),
         again_in: Some(Duration::from_secs(1)),
     });
@@ -219,7 +219,7 @@ async fn who_waits_learns_that_the_state_failed() {
         command: subscribe("door", 60),
     };
     stream.write_all(to_line(&request).as_bytes()).await.unwrap();
-    rig.control.hear(&Event::Delayed);
+    rig.control.report(&Event::Delayed);
     let mut stream = BufReader::new(stream);
     let waits = read_line(&mut stream).await.unwrap().unwrap();
     assert!(waits.starts_with("{\"says\":"), "{waits}");
@@ -227,7 +227,7 @@ async fn who_waits_learns_that_the_state_failed() {
     let missing = std::path::Path::new("/there/is/no/such/directory");
     let error = user_agent_client::state::read(missing).err().unwrap();
     let why = error.to_string();
-    rig.control.hear(&Event::Failed(error));
+    rig.control.report(&Event::Failed(error));
     rig.control.close().await;
     let answer = read_line(&mut stream).await.unwrap().unwrap();
     assert!(answer.starts_with(r#"{"failed":{"exit":3,"#), "{answer}");

@@ -59,7 +59,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         &state,
         &directory,
     )?;
-    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let trust = settings::with_remembered_certificates(trust, &arguments.trust, &server, &mut state)?;
     let supervisor = Arc::new(Supervisor::new(directory.join(HANDLERS_LOCK)));
     let commands = commands(&arguments, &state, &supervisor)?;
     if commands.are_any() || arguments.on_renew.is_some() {
@@ -231,7 +231,7 @@ impl Listener {
     }
 
     fn event(&mut self, event: Event) -> Result<(), Failure> {
-        self.control.hear(&event);
+        self.control.report(&event);
         if let Some(sentence) = news::sentence(&event) {
             self.sentences.say(SentenceKind::of(&event), sentence);
         }

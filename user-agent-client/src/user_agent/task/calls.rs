@@ -44,7 +44,7 @@ pub(in crate::user_agent) enum Call {
 
 impl Task {
     pub(super) fn called(&mut self, call: Call) {
-        if self.writing.is_held() && self.shows_what_is_not_kept(&call) {
+        if self.writing.has_unwritten() && self.shows_what_is_not_kept(&call) {
             return self.writing.hold_call(call);
         }
         match call {
@@ -177,7 +177,7 @@ impl Task {
 
     /// Answers the calls that wait until no subscription is ending.
     pub(super) fn answer_unsubscribed(&mut self) {
-        if self.unsubscribing.is_empty() || self.writing.is_held() {
+        if self.unsubscribing.is_empty() || self.writing.has_unwritten() {
             return;
         }
         let mut registrations = self.session.durable().registrations.values();

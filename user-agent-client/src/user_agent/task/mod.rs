@@ -25,7 +25,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::link::{Incoming, Link, Moved};
+use super::link::{Incoming, Link, LinkEvent};
 use super::{Event, Options, RequestError, SubscribeError};
 use crate::defaults::{CALLS, DELAYED_AFTER, READS_BEFORE_TICK};
 use crate::http2::{self, Form};
@@ -174,7 +174,7 @@ impl Task {
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.due().await,
-                moved = self.link.moved() => self.moved(moved),
+                event = self.link.next() => self.link_event(event),
             }
         }
         if !self.failed {
@@ -213,12 +213,12 @@ impl Task {
         // The runtime looks at the sockets meanwhile.
         tokio::task::yield_now().await;
         for _ in 0..READS_BEFORE_TICK {
-            let moved = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                moved = self.link.moved() => moved,
+                event = self.link.next() => event,
                 () = ready(()) => break,
             };
-            self.moved(moved);
+            self.link_event(event);
             self.act();
             if self.session.is_stopped() || self.failed {
                 return;
@@ -227,21 +227,21 @@ impl Task {
         self.session.tick(self.now(), &mut self.actions);
     }
 
-    fn moved(&mut self, moved: Moved) {
+    fn link_event(&mut self, event: LinkEvent) {
         let now = self.now();
-        match moved {
-            Moved::Opened => {
+        match event {
+            LinkEvent::Opened => {
                 self.delayed_at = Some(Instant::now() + DELAYED_AFTER);
                 self.link.acknowledge(&std::mem::take(&mut self.unsent));
                 self.session.opened(now, &mut self.actions);
             }
-            Moved::NotOpened(error) => {
+            LinkEvent::NotOpened(error) => {
                 self.not_opened = Some(error.to_string());
                 self.writing.forget_says();
                 self.session
                     .channel_ended(error.to_ended(), now, &mut self.actions);
             }
-            Moved::Said(incoming) => self.said(incoming, now),
+            LinkEvent::Incoming(incoming) => self.said(incoming, now),
         }
         // All that one read brought, so that its acknowledgements leave in one write.
         while self.actions.len() < ACTIONS_AT_ONCE

@@ -29,18 +29,20 @@ use crate::user_agent::{RequestError, SubscribeError};
 pub(super) struct Writing {
     not_before: Instant,
     /// Only while there are changes that are not written.
-    held: Option<Box<Held>>,
+    unwritten: Option<Box<Unwritten>>,
 }
 
+/// Which changes are not written, and what is held back until they are.
 #[derive(Debug, Default)]
-struct Held {
-    /// The service said who we are, or that it does not know us.
+struct Unwritten {
+    /// The identity changed: the service gave one, or said that it does not know us.
     identity: bool,
-    /// What was asked for or is to be ended, and is not kept yet.
+    /// Subscriptions that were asked for or are to be ended, and are not kept yet.
     names: BTreeSet<SubscriptionName>,
-    /// For the channel that is open. With that they are forgotten: the session says them again on the next one.
+    /// Requests for the channel that is open. When that channel ends they are dropped, and the session makes them again on
+    /// the next one.
     says: Vec<Say>,
-    tells: VecDeque<HeldNews>,
+    news: VecDeque<WaitingNews>,
 }
 
 /// What the service said about what it did.
@@ -52,7 +54,7 @@ struct ServiceWords {
 
 /// What the application learns.
 #[derive(Debug)]
-enum HeldNews {
+enum WaitingNews {
     /// With what the service said about it.
     Event(Event, ServiceWords),
     /// It is answered as soon as nothing is told that is not kept.
@@ -64,65 +66,65 @@ impl Writing {
     pub(super) fn new() -> Self {
         Self {
             not_before: Instant::now(),
-            held: None,
+            unwritten: None,
         }
     }
 
     fn changed(&mut self, change: &Change) {
-        let held = self.held.get_or_insert_default();
+        let unwritten = self.unwritten.get_or_insert_default();
         match change {
-            Change::Identified(_) | Change::Forgotten => held.identity = true,
+            Change::Identified(_) | Change::Forgotten => unwritten.identity = true,
             Change::Asked { name, .. } | Change::Ending(name) => {
-                held.names.insert(*name);
+                unwritten.names.insert(*name);
             }
             // Only news rest on them.
             _ => {}
         }
     }
 
-    /// Gives back what may be done now.
+    /// Holds an action back if it rests on a change that is not written. Returns the action if it may be done now.
     fn hold(&mut self, action: Action, words: impl FnOnce() -> ServiceWords) -> Option<Action> {
-        let Some(held) = &mut self.held else {
+        let Some(unwritten) = &mut self.unwritten else {
             return Some(action);
         };
         match action {
-            Action::Say(say) if held.holds(&say) => held.says.push(say),
-            Action::Tell(event) if held.identity || is_about_a_subscription(&event) => {
-                held.tells.push_back(HeldNews::Event(event, words()));
+            Action::Say(say) if unwritten.holds(&say) => unwritten.says.push(say),
+            Action::Tell(event) if unwritten.identity || is_about_a_subscription(&event) => {
+                unwritten.news.push_back(WaitingNews::Event(event, words()));
             }
             action => return Some(action),
         }
         None
     }
 
-    /// The channel is gone.
+    /// The channel has ended: drops the requests for it.
     pub(super) fn forget_says(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.says.clear();
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.says.clear();
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.held.is_some()
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.unwritten.is_some()
     }
 
     pub(super) fn hold_call(&mut self, call: Call) {
-        self.held
+        self.unwritten
             .get_or_insert_default()
-            .tells
-            .push_back(HeldNews::Call(call));
+            .news
+            .push_back(WaitingNews::Call(call));
     }
 
     /// Answers a call when all that it changed is kept.
     pub(super) fn unsubscribed(&mut self, reply: oneshot::Sender<Result<bool, SubscribeError>>) {
-        match &mut self.held {
-            Some(held) => held.tells.push_back(HeldNews::Unsubscribed(reply)),
+        match &mut self.unwritten {
+            Some(unwritten) => unwritten.news.push_back(WaitingNews::Unsubscribed(reply)),
             None => drop(reply.send(Ok(true))),
         }
     }
 }
 
-impl Held {
+impl Unwritten {
     fn holds(&self, say: &Say) -> bool {
         match say {
             Say::Register { name, .. } | Say::Unregister(name) => self.identity || self.names.contains(name),
@@ -166,10 +168,11 @@ impl Task {
 
     /// When the next write is due; `None` if there is nothing to write.
     pub(super) fn write_due(&self) -> Option<Instant> {
-        let held = self.writing.held.as_ref()?;
-        let is_waited_for = !held.tells.is_empty() || !held.says.is_empty() || !self.unsubscribing.is_empty();
-        let is_answered = self.session.requests_under_way() <= held.requests();
-        if held.identity || (is_waited_for && is_answered) {
+        let unwritten = self.writing.unwritten.as_ref()?;
+        let is_waited_for =
+            !unwritten.news.is_empty() || !unwritten.says.is_empty() || !self.unsubscribing.is_empty();
+        let is_answered = self.session.requests_under_way() <= unwritten.requests();
+        if unwritten.identity || (is_waited_for && is_answered) {
             return Some(self.begin);
         }
         Some(self.writing.not_before)
@@ -186,7 +189,7 @@ impl Task {
 
     /// Writes what has changed, and does what waited for it.
     pub(super) fn write(&mut self) {
-        let Some(held) = self.writing.held.take() else {
+        let Some(unwritten) = self.writing.unwritten.take() else {
             return;
         };
         let begin = Instant::now();
@@ -196,18 +199,18 @@ impl Task {
         }
         let took = begin.elapsed();
         self.writing.not_before = Instant::now() + apart(self.state.written_bytes(), took);
-        for say in held.says {
+        for say in unwritten.says {
             self.perform(Action::Say(say));
         }
-        for tell in held.tells {
-            match tell {
-                HeldNews::Event(event, words) => {
+        for news in unwritten.news {
+            match news {
+                WaitingNews::Event(event, words) => {
                     self.explanation = words.explanation;
                     self.refusal = words.refusal;
                     self.perform(Action::Tell(event));
                 }
-                HeldNews::Call(call) => self.called(call),
-                HeldNews::Unsubscribed(reply) => drop(reply.send(Ok(true))),
+                WaitingNews::Call(call) => self.called(call),
+                WaitingNews::Unsubscribed(reply) => drop(reply.send(Ok(true))),
             }
         }
         self.answer_unsubscribed();
