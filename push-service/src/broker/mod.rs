@@ -108,7 +108,7 @@ impl Broker {
 
     /// Sets the budgets that requests pay from.
     #[must_use]
-    pub fn charging(self, budgets: Arc<Budgets>) -> Self {
+    pub fn with_budgets(self, budgets: Arc<Budgets>) -> Self {
         Self { budgets, ..self }
     }
 

@@ -90,7 +90,7 @@ impl Resources {
 
     /// Accepts subscriptions only with `secret` in the path (`/subscribe/SECRET`).
     #[must_use]
-    pub fn behind(self, secret: Option<&str>) -> Self {
+    pub fn with_secret(self, secret: Option<&str>) -> Self {
         Self {
             secret: secret.map(Into::into),
             ..self
@@ -99,13 +99,13 @@ impl Resources {
 
     /// Adds `Alt-Svc` to each answer: where else the service is (RFC 7838).
     #[must_use]
-    pub fn naming(self, alternatives: Option<HeaderValue>) -> Self {
+    pub fn with_alternatives(self, alternatives: Option<HeaderValue>) -> Self {
         Self { alternatives, ..self }
     }
 
     /// Answers the challenges of an ACME server (RFC 8555 §8.3).
     #[must_use]
-    pub fn showing(self, challenges: Option<Arc<Challenges>>) -> Self {
+    pub fn with_challenges(self, challenges: Option<Arc<Challenges>>) -> Self {
         Self { challenges, ..self }
     }
 
@@ -122,7 +122,10 @@ impl Resources {
                 self.refuse(&Refusal::from(over).into(), dialect).into()
             }
             (Ok(()), Some(route)) => self.answer_resource(route, head, body, payer).await,
-            (Ok(()), None) => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)).into(),
+            (Ok(()), None) => self
+                .challenge_page(head)
+                .unwrap_or_else(|| answer_elsewhere(head))
+                .into(),
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
@@ -157,16 +160,18 @@ impl Resources {
                 let made = self.subscribe(token, head, body, payer).await;
                 made.map(Answer::from)
             }
-            Resource::Subscription | Resource::Set | Resource::Receipts => match self.opened(resource, token)
-            {
-                Ok(monitored) => self.monitor(monitored, head).await,
-                Err(refusal) => Err(refusal.into()),
-            },
+            Resource::Subscription | Resource::Set | Resource::Receipts => {
+                match self.open_monitored(resource, token) {
+                    Ok(monitored) => self.monitor(monitored, head).await,
+                    Err(refusal) => Err(refusal.into()),
+                }
+            }
         };
         answer.unwrap_or_else(|problem| self.refuse(&problem, dialect).into())
     }
 
-    fn opened(&self, resource: Resource, token: &str) -> Result<Monitored, Refusal> {
+    /// What a GET or DELETE of a subscription, a set or a receipt subscription is about. Only the token is opened: storage is not asked.
+    fn open_monitored(&self, resource: Resource, token: &str) -> Result<Monitored, Refusal> {
         match resource {
             Resource::Subscription => self.broker.open_subscription(token),
             Resource::Set => Ok(Monitored {
@@ -183,7 +188,7 @@ impl Resources {
     }
 
     /// The answer to an ACME challenge, while there is one at this path.
-    fn proof(&self, head: &Parts) -> Option<Response<Bytes>> {
+    fn challenge_page(&self, head: &Parts) -> Option<Response<Bytes>> {
         let page = self.challenges.as_ref()?.page(head.uri.path())?;
         (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
     }

@@ -80,7 +80,8 @@ impl Resource {
 pub(super) struct Route<'a> {
     /// Of which kind.
     pub(super) resource: Resource,
-    /// Which one: empty if the path has nothing that could be a token.
+    /// The last part of the path: the token that says which one; of `/subscribe/…`, the secret. Empty if the path has nothing
+    /// that could be a token.
     pub(super) token: &'a str,
 }
 

@@ -31,12 +31,12 @@ impl Resources {
     /// 201 with the URLs of the subscription, its push resource and its set: only this user agent gets them.
     pub(super) async fn subscribe<B: RequestBody>(
         &self,
-        shown: &str,
+        secret: &str,
         head: &Parts,
         body: &mut B,
         payer: Payer,
     ) -> Result<Response<Bytes>, Problem> {
-        if !self.admits(shown) {
+        if !self.admits(secret) {
             return Err(Refusal::UnknownResource.into());
         }
         let key = self.restriction(&head.headers, body).await?;

@@ -74,7 +74,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         policy,
         Arc::clone(&metrics),
     );
-    let broker = Arc::new(broker.charging(budgets).recording(Arc::clone(&history)));
+    let broker = Arc::new(broker.with_budgets(budgets).recording(Arc::clone(&history)));
     let shares = Shares {
         attaching: config.channels.attaching,
         delivery_bytes: config.channels.delivery_bytes,
@@ -127,9 +127,9 @@ fn handlers(
     let secret = secret.map(config::Secret::expose);
     let alternatives = config.listen.alternative_services.as_ref();
     let resources = Resources::new(Arc::clone(broker), &config.limits, Arc::clone(metrics))
-        .showing(challenges)
-        .naming(alternatives.map(|services| services.as_header().clone()))
-        .behind(secret);
+        .with_challenges(challenges)
+        .with_alternatives(alternatives.map(|services| services.as_header().clone()))
+        .with_secret(secret);
     Handlers {
         resources,
         channels: Arc::clone(channels),

@@ -125,7 +125,7 @@ impl Process {
         );
         // The default budgets: they must not slow honest peers down (PR-42).
         let budgets = Budgets::new(&config::Limits::default(), metrics());
-        let broker = Arc::new(broker.charging(Arc::new(budgets)));
+        let broker = Arc::new(broker.with_budgets(Arc::new(budgets)));
         let limits = world.parameters.service.clone();
         let channels = Channels::new(Arc::clone(&broker), registry, limits, SHARES, metrics());
         let (ear, letters) = unbounded_channel();

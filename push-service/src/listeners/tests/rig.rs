@@ -66,7 +66,7 @@ impl Node {
         let alternatives = setting.alternatives.map(HeaderValue::from_static);
         let handlers = Handlers {
             channels: channels_of(&service),
-            resources: service.resources.naming(alternatives),
+            resources: service.resources.with_alternatives(alternatives),
             channel_path: ChannelPath::new(setting.secret),
         };
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls).unwrap();

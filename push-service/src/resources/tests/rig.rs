@@ -85,7 +85,7 @@ impl Service {
             Arc::clone(&metrics),
         );
         let budgets = Budgets::new(&limits, Arc::clone(&metrics));
-        let broker = Arc::new(broker.charging(Arc::new(budgets)));
+        let broker = Arc::new(broker.with_budgets(Arc::new(budgets)));
         Self {
             resources: Resources::new(Arc::clone(&broker), &limits, Arc::clone(&metrics)),
             broker,

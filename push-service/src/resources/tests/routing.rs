@@ -47,7 +47,7 @@ async fn methods_and_paths() {
 async fn alternatives_are_named() {
     let mut service = Service::new();
     let elsewhere = http::HeaderValue::from_static("h2=\":1001\"; ma=86400");
-    service.resources = service.resources.naming(Some(elsewhere));
+    service.resources = service.resources.with_alternatives(Some(elsewhere));
     let subscribe = Request::post("/subscribe").body(Bytes::new()).unwrap();
     let answer = service.answer(subscribe).await;
     assert_eq!(answer.status, 201);

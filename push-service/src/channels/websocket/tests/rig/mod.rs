@@ -125,7 +125,7 @@ impl Rig {
             Arc::clone(&metrics),
         );
         let broker = broker
-            .charging(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))))
+            .with_budgets(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))))
             .recording(history);
         let shares = Shares {
             attaching: ATTACHING,
