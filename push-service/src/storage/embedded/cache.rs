@@ -250,7 +250,7 @@ fn bytes_of(state: &UserAgent) -> usize {
     let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<Cell>();
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
     let waiting = state.waiting.len() * size_of::<Waiting>();
-    let ended = state.ended.len() * size_of::<MessageNumber>();
+    let ended = state.to_free.len() * size_of::<MessageNumber>();
     let order = state.order.as_ref().map_or(0, |order| order.bytes());
     entry + subscriptions + waiting + order + ended + state.receipt_state.bytes()
 }

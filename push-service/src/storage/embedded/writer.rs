@@ -364,7 +364,7 @@ impl Request {
     fn fills_outbox(&self) -> bool {
         self.receipts
             .as_ref()
-            .is_some_and(|receipts| !receipts.ended.is_empty())
+            .is_some_and(|receipts| !receipts.outbox.is_empty())
     }
 
     fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
@@ -427,7 +427,7 @@ impl Request {
             let key = layout::queue_key(self.user_agent, passing.number);
             batch.insert(keys, key, layout::encode_passing(passing));
         }
-        for (number, ended) in &changes.ended {
+        for (number, ended) in &changes.outbox {
             let key = layout::queue_key(self.user_agent, *number);
             batch.insert(keys, key, layout::encode_outbox_entry(ended));
             if self.bodies_apart {

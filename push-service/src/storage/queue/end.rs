@@ -64,7 +64,7 @@ impl UserAgent {
                 changes
                     .left
                     .push(waiting.removed(RemovalReason::SubscriptionEnded));
-                self.ended.push(number);
+                self.to_free.push(number);
                 removed.push(waiting.id);
             }
         }

@@ -98,7 +98,7 @@ impl UserAgent {
         let is_numbered =
             arriving.id.number > PASSING_WITH_RECEIPT && arriving.id.number < FIRST_RECEIPT_NUMBER;
         is_numbered
-            && !self.ended.contains(&arriving.id.number)
+            && !self.to_free.contains(&arriving.id.number)
             && !self.receipt_state.is_in_outbox(arriving.id.number)
             && self.subscription(arriving.subscription).is_some()
             && of_topic.is_none_or(|waiting| waiting.has_expired(now.ms()))
@@ -145,7 +145,7 @@ impl UserAgent {
         let number = arriving.id.number;
         let is_passing = number == PASSING_WITH_RECEIPT;
         let is_taken = self.waiting.get(number).is_some()
-            || self.ended.contains(&number)
+            || self.to_free.contains(&number)
             || self.receipt_state.is_in_outbox(number);
         let is_numbered = number >= PASSING_WITH_RECEIPT && number < FIRST_RECEIPT_NUMBER;
         if self.receipt_state.outbox_number(arriving.id).is_some() {
@@ -164,7 +164,7 @@ impl UserAgent {
                 how: arriving.how,
             };
             self.receipt_state.insert_outbox(number, ended);
-            changes.receipts_mut().ended.push((number, ended));
+            changes.receipts_mut().outbox.push((number, ended));
             imported.receipts = 1;
         }
         self.finish(imported, changes, now)

@@ -66,7 +66,7 @@ pub(super) struct UserAgent {
     /// The eviction order of a long queue that was full.
     pub(super) order: Option<Box<Order>>,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
-    pub(super) ended: Vec<MessageNumber>,
+    pub(super) to_free: Vec<MessageNumber>,
     pub(super) receipt_state: ReceiptState,
     /// Whether the store has its record.
     pub(super) recorded: bool,
@@ -213,7 +213,7 @@ impl UserAgent {
             self.receipt_state.request(waiting.id, receipts);
         }
         let Some(subscription) = self.subscription_mut(waiting.subscription) else {
-            self.ended.push(waiting.id.number);
+            self.to_free.push(waiting.id.number);
             return;
         };
         let before = subscription.share;

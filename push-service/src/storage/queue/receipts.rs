@@ -165,7 +165,7 @@ impl UserAgent {
         changes: &mut Changes,
     ) {
         match self.receipt_state.end(number, how) {
-            Some(ended) => changes.receipts_mut().ended.push((number, ended)),
+            Some(ended) => changes.receipts_mut().outbox.push((number, ended)),
             None => changes.removed.push(number),
         }
     }
@@ -179,7 +179,7 @@ impl UserAgent {
     ) {
         let ended = passing.ended(how);
         self.receipt_state.insert_outbox(passing.number, ended);
-        changes.receipts_mut().ended.push((passing.number, ended));
+        changes.receipts_mut().outbox.push((passing.number, ended));
     }
 }
 

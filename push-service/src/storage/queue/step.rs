@@ -52,7 +52,7 @@ pub(in crate::storage) struct Changes {
 #[derive(Default, Debug)]
 pub(in crate::storage) struct ReceiptChanges {
     /// These entries joined the outbox, each under the number of its message or under a receipt number.
-    pub(in crate::storage) ended: Vec<(MessageNumber, OutboxEntry)>,
+    pub(in crate::storage) outbox: Vec<(MessageNumber, OutboxEntry)>,
     /// This message with TTL 0 is remembered, under a receipt number.
     pub(in crate::storage) passing: Option<PassingMessage>,
     /// From now on this user agent is, or is not, listed among those that have an outbox.
@@ -88,7 +88,7 @@ impl Changes {
     pub(in crate::storage) fn fills_outbox(&self) -> bool {
         self.receipts
             .as_ref()
-            .is_some_and(|receipts| !receipts.ended.is_empty())
+            .is_some_and(|receipts| !receipts.outbox.is_empty())
     }
 
     pub(super) fn receipts_mut(&mut self) -> &mut ReceiptChanges {
@@ -129,7 +129,7 @@ impl UserAgent {
         }
         let keep = !self.subscriptions.is_empty()
             || self.seat.is_some()
-            || !self.ended.is_empty()
+            || !self.to_free.is_empty()
             || !self.receipt_state.is_empty();
         if keep != self.recorded {
             self.recorded = keep;
@@ -153,7 +153,7 @@ impl UserAgent {
 
     /// The next moment at which something here is due.
     pub(super) fn due_ms(&self, now: Now) -> u64 {
-        if !self.ended.is_empty() || self.receipt_state.has_orphaned() {
+        if !self.to_free.is_empty() || self.receipt_state.has_orphaned() {
             return now.ms();
         }
         let passing_ms = self.receipt_state.passing().iter().map(|p| p.until_ms);

@@ -48,8 +48,8 @@ impl UserAgent {
     /// Frees what ended subscriptions left, and remembered messages with TTL 0 whose time is over: at most `limit`. Returns
     /// how many.
     pub(super) fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
-        let left_over = self.ended.len().min(limit);
-        for number in self.ended.drain(..left_over).collect::<Vec<_>>() {
+        let left_over = self.to_free.len().min(limit);
+        for number in self.to_free.drain(..left_over).collect::<Vec<_>>() {
             self.forget_message(number, ReceiptOutcome::GivenUp, changes);
         }
         let mut freed = left_over;

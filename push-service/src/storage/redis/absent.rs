@@ -41,8 +41,9 @@ impl Redis {
         Ok(true)
     }
 
-    /// Confirms the answer of a step that wrote over [`Redis::confirmed`] even though it found nothing.
-    pub(super) async fn is_proved(&self, witness: Witness) -> Result<(), StorageError> {
+    /// Confirms that a step found nothing, if that step wrote over [`Redis::confirmed`]: the server that answered has to prove
+    /// that it still is the primary.
+    pub(super) async fn prove_primary(&self, witness: Witness) -> Result<(), StorageError> {
         self.runner.primaries.prove(witness).await
     }
 

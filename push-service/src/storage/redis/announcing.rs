@@ -23,7 +23,7 @@ impl Redis {
             Accepted::QueueFull => Enqueued::QueueFull,
             Accepted::RateLimited(retry_after) => Enqueued::RateLimited { retry_after },
             Accepted::Passed(passed, removed) => {
-                self.hear(user_agent, passed.news);
+                self.note_news(user_agent, passed.news);
                 let number = match enqueue.receipts {
                     Some(_) => PASSING_WITH_RECEIPT,
                     None => MessageNumber::START,
@@ -54,7 +54,7 @@ impl Redis {
             number: stored.number,
             nonce: enqueue.nonce,
         };
-        self.hear(user_agent, stored.news);
+        self.note_news(user_agent, stored.news);
         self.senders.left(&removed.counted);
         self.tell_left(user_agent, &removed, made_room(&stored, removed.ids.len()));
         let expires_at_ms = accepted_at_ms + u64::from(enqueue.ttl.as_secs()) * 1_000;
@@ -76,8 +76,8 @@ impl Redis {
         }
     }
 
-    /// What a script noticed beside its step.
-    pub(super) fn hear(&self, user_agent: UserAgentId, news: u8) {
+    /// Passes on what a script noticed beside its step: something is due, or the outbox has entries.
+    pub(super) fn note_news(&self, user_agent: UserAgentId, news: u8) {
         if news & news::DUE != 0 {
             self.due.notice(user_agent);
         }

@@ -108,7 +108,7 @@ impl Redis {
         }
         // A receipt that is not expected is dropped for good.
         if (joined as usize) < outcomes.len() {
-            self.is_proved(witness).await?;
+            self.prove_primary(witness).await?;
         }
         match seat {
             Some(seat) if joined == 0 => {
@@ -162,7 +162,7 @@ impl Redis {
             .await?
         {
             Value::Nil => {
-                self.is_proved(witness).await?;
+                self.prove_primary(witness).await?;
                 Ok(Traced::Nothing)
             }
             answer => answers::traced(user_agent, &answers::text(answer)?).map_err(unreadable),

@@ -242,7 +242,7 @@ impl Storage for Redis {
             there.extend(self.acknowledge_some(work, user_agent, some, removal, by).await?);
         }
         if confirm == Confirm::Durably && there.contains(&false) {
-            self.is_proved(witness).await?;
+            self.prove_primary(witness).await?;
         }
         Ok(there)
     }
@@ -381,11 +381,11 @@ impl Redis {
         let (script, witness) = (&self.scripts.unsubscribe, self.witness(user_agent));
         let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
         if answer == Value::Nil {
-            self.is_proved(witness).await?;
+            self.prove_primary(witness).await?;
             return Ok(None);
         }
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
-        self.hear(user_agent, ended.news);
+        self.note_news(user_agent, ended.news);
         self.senders.left(&ended.removed.counted);
         self.tell_left(user_agent, &ended.removed, |_, _| {
             RemovalReason::SubscriptionEnded

@@ -94,7 +94,7 @@ impl Journal {
         if let Some(passing) = changes.passing {
             self.items.insert(passing.number, Item::Passing(passing));
         }
-        for (number, ended) in &changes.ended {
+        for (number, ended) in &changes.outbox {
             self.items.insert(*number, Item::Outbox(*ended));
         }
         for stored in &changes.joined {
@@ -120,7 +120,7 @@ impl Journal {
         }
 
         let waiting = state.waiting.all().map(|w| w.id.number);
-        let messages = waiting.chain(state.ended.iter().copied());
+        let messages = waiting.chain(state.to_free.iter().copied());
         let messages = messages.map(|number| (number, Item::Message));
         let outbox = state.receipt_state.outbox();
         let outbox = outbox.map(|(number, ended)| (number, Item::Outbox(*ended)));
