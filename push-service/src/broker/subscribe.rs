@@ -145,6 +145,7 @@ impl Broker {
         let seal_set = || sealed.seal_subscription_set(&fresh, random::bytes());
         Ok(SubscriptionTokens {
             subscription: sealed.seal_subscription(&monitored, random::bytes()),
+            // The name has the visible bits of this token, so `push_token` can spell the same token for each message.
             push: sealed.spell_push(sealed.current(), &capability, visible),
             fresh_set: set.is_none().then(seal_set),
         })

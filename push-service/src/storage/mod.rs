@@ -65,16 +65,17 @@ pub trait Storage: Send + Sync + 'static {
     /// is.
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError>;
 
-    /// Ends the subscription of that name and returns its id, or `None` if there was none. Its messages are never
-    /// delivered again and are freed in bounded steps. The record stays while a session holds the seat (PR-12).
+    /// Ends the subscription that its user agent calls by that name (WebSocket), and returns its id; `None` if there was none.
+    /// Its messages are never delivered again and are freed in bounded steps. The record stays while a session holds the seat
+    /// (PR-12).
     async fn unsubscribe(
         &self,
         user_agent: UserAgentId,
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError>;
 
-    /// Ends one subscription, or all and with them the user agent's record. Returns whether anything ended. The messages are
-    /// never delivered again and are freed in bounded steps. The holder of the seat is told.
+    /// Ends one subscription by its id, or all and with them the user agent's record (RFC 8030 §7.3). Returns whether anything
+    /// ended. The messages are never delivered again and are freed in bounded steps. The holder of the seat is told.
     async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError>;
 
     /// Whether a healthy store knows this subscription of this user agent.

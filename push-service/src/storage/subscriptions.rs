@@ -13,7 +13,8 @@ pub struct Subscribe {
     pub name: SubscriptionName,
     /// The id that it gets if the name is new: fresh random bits.
     pub fresh_id: SubscriptionId,
-    /// The application server that it is restricted to. Kept for operators; the push URL is what enforces it.
+    /// The digest of the only key that may send, if the subscription is restricted. It is kept for operators: the token of the
+    /// push URL has it too, and enforces it.
     pub key: Option<KeyDigest>,
     /// Taken in the same step when it creates the user agent's record (PR-12).
     pub seat: Option<Seat>,
@@ -36,7 +37,8 @@ pub enum Subscribed {
     UnknownUserAgent,
 }
 
-/// Which subscriptions end.
+/// Which subscriptions [`Storage::end`](super::Storage::end) ends. A WebSocket ends one by its name instead:
+/// [`Storage::unsubscribe`](super::Storage::unsubscribe).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
     /// This one.

@@ -26,6 +26,16 @@ pub(super) const EPOCH: u64 = 1_577_836_800_000_000;
 /// How far apart urgencies are in scores. Of the 53 bits of a score two are the urgency, and 51 last until 2091.
 pub(super) const LANE: u64 = 1 << 51;
 
+/// The field of a record that a subscription has by its id. A record has two fields for each subscription.
+pub(super) fn field_of_id(id: SubscriptionId) -> Vec<u8> {
+    [&b"s"[..], &id.0].concat()
+}
+
+/// The field of a record that a subscription has by its name.
+pub(super) fn field_of_name(name: SubscriptionName) -> Vec<u8> {
+    [&b"n"[..], &name.0].concat()
+}
+
 // What stands in keys.
 
 layouts! {
@@ -43,14 +53,14 @@ layouts! {
         attaches: u8,
     }
 
-    /// What a record says of a subscription under `s` and its id. The rest is its rate bucket.
+    /// What a record says of a subscription under its [`field_of_id`]. The rest is its rate bucket.
     struct SubscriptionFields {
         name: SubscriptionName,
         tokens: f64,
         looked_at_us: u64,
     }
 
-    /// What a record says of a subscription under `n` and its name. The application server's key may follow.
+    /// What a record says of a subscription under its [`field_of_name`]. The application server's key may follow.
     struct NamedFields {
         id: SubscriptionId,
         created_at_secs: u32,

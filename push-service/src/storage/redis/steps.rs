@@ -64,8 +64,7 @@ impl Storage for Redis {
         user_agent: UserAgentId,
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError> {
-        let which = [&b"n"[..], &name.0].concat();
-        match self.end_some(user_agent, &which).await? {
+        match self.end_some(user_agent, &layout::field_of_name(name)).await? {
             Some(Ending::One(id)) => Ok(Some(id)),
             Some(Ending::All) => Err(unreadable(Unreadable)),
             None => Ok(None),
@@ -74,7 +73,7 @@ impl Storage for Redis {
 
     async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
         let which = match ending {
-            Ending::One(id) => [&b"s"[..], &id.0].concat(),
+            Ending::One(id) => layout::field_of_id(id),
             Ending::All => Vec::new(),
         };
         let ended = self.end_some(user_agent, &which).await?;
@@ -374,7 +373,7 @@ impl Storage for Redis {
 }
 
 impl Redis {
-    /// Ends what `which` names in the record, and tells the seat if it is this node's.
+    /// Ends the subscription of this field of the record, or all if it is empty. Tells the seat if it is this node's.
     async fn end_some(&self, user_agent: UserAgentId, which: &[u8]) -> Result<Option<Ending>, StorageError> {
         let empty_ms = millis(EMPTY_RECORD_KEPT).to_string();
         let args = [which, empty_ms.as_bytes()];

@@ -5,7 +5,9 @@
 local name, fresh, key, mine = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local most, retention_ms, unused_ms, grains, only_known = struct.unpack(layout.SUBSCRIBE, ARGV[7])
 
+-- The record's own fields, and the subscription of this name.
 local found = redis.call('HMGET', RECORD, 'm', 'n' .. name)
+-- Nothing, or why there is no record: then this step makes one.
 local why = open(found[1])
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
@@ -13,6 +15,7 @@ end
 if why and only_known == 1 then
     return layout.UNKNOWN
 end
+-- The last number of an earlier record, which the outbox keeps: no number is used twice (PR-7).
 local before
 if why then
     last, messages, bytes, earliest, kept, attached_since, attaches = 0, 0, 0, 0, 0, 0, 0

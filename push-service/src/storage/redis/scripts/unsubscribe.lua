@@ -2,7 +2,7 @@
 -- found without reading a long queue (PR-31, PR-43). Sweeps remove the others. Until then those still count, but are neither
 -- shown nor acknowledged, and are the first to be evicted.
 --
--- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
+-- ARGV: 3 which: its field in the record, by its name or by its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
 -- Answers nothing if there was none. Otherwise: the seat; OWES if an outcome waits in the outbox, plus DUE if messages are
 -- left for sweeps; the subscription's id with its length in front, if it is one; ids of messages that left the window,
 -- and what counts of each.
