@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use push_tests::application_server::Push;
 use push_tests::node::Node;
-use push_tests::redis::{Configuration, Reply, Server, until};
+use push_tests::redis::{Configuration, Connection, Reply, Server, until};
 use push_tests::user_agent::{Event, UserAgent};
 
 use super::traffic::Traffic;
@@ -149,17 +149,22 @@ async fn forgotten_scripts_are_brought_again() {
 /// PR-3, PR-32: while Redis loads its data, no peer is told "unknown"; once it has, all goes on.
 #[tokio::test]
 async fn a_loading_redis_is_waited_for() {
-    // It reads its file key by key, slowly, and answers in between that it is loading.
+    // It answers each command in between with the error that it is loading.
     let configuration = Configuration::new()
         .durable()
-        .set("key-load-delay", "6000")
         .set("loading-process-events-interval-bytes", "1024");
     let mut server = Server::start(configuration).await;
     let node = Node::start(settings(&server.url())).await;
     let traffic = Traffic::start(&node, &node).await;
     let (agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     agent.leave().await;
-    // Only a snapshot at the head of the file is read like that.
+    // The next start loads so slowly that it ends only when the test takes the delay away.
+    server
+        .command(&["CONFIG", "SET", "key-load-delay", "20000"])
+        .await
+        .expect_ok();
+    server.command(&["CONFIG", "REWRITE"]).await.expect_ok();
+    // Only a snapshot at the head of the file is read key by key.
     server.command(&["BGREWRITEAOF"]).await;
     until("the file is rewritten", || async {
         let info = server.info("persistence").await;
@@ -168,24 +173,19 @@ async fn a_loading_redis_is_waited_for() {
     })
     .await;
     server.kill().await;
-    let ((), loading, ()) = tokio::join!(
-        server.start_again(),
-        async {
-            let found = until("/readyz says that it loads", || async {
-                let answer = node.ask_admin("/readyz").await;
-                answer
-                    .text()
-                    .to_lowercase()
-                    .contains("loading")
-                    .then(|| answer.text())
-            });
-            found.await
-        },
-        async {
-            traffic.is_refused().await;
-            hello_is_trouble(&node, &uaid).await;
-        }
-    );
+    let address = server.address();
+    let ((), loading) = tokio::join!(server.start_again(), async {
+        let loading = until("/readyz says that it loads", || async {
+            let text = node.ask_admin("/readyz").await.text();
+            text.to_lowercase().contains("loading").then_some(text)
+        });
+        let (loading, _) = tokio::join!(loading, traffic.is_refused());
+        hello_is_trouble(&node, &uaid).await;
+        let mut connection = Connection::open(address, None).await.expect("it listens");
+        let no_delay = connection.call(&["CONFIG", "SET", "key-load-delay", "0"]);
+        no_delay.await.expect("it answers while it loads").expect_ok();
+        loading
+    });
     let healed = traffic.goes_on().await;
     ready(&node, 200).await;
     println!(
