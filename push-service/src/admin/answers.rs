@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use push_protocol::{SubscriptionId, UserAgentId};
 use serde::Serialize;
 use serde_json::json;
 
+use super::routes::{self, Found, Missing, Page};
 use super::{Admin, Readiness};
 use crate::defaults;
 use crate::metrics::Certificate;
@@ -23,45 +24,29 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const CONTENTS: &str = "\
-push-service, admin listener
-
-/metrics                                     for Prometheus
-/healthz                                     200 while the process is up
-/readyz                                      200 while traffic should come, else 503 and why
-/user-agents/ID                              what waits for a user agent, and its subscriptions
-/user-agents/ID/subscriptions/SUBSCRIPTION   one of them
-/status  /health  /__heartbeat__  /__lbheartbeat__  /__version__
-
-ID is the SHA-256 of the user agent's identity, cut to 32 hexadecimal digits, as logs name it.
-";
-
 impl Admin {
     /// Answers one request. Never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
     pub(super) async fn answer<B>(&self, request: &Request<B>) -> AdminResponse {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this listener answers only GET and HEAD\n",
-            );
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+        match routes::find(request.method(), request.uri().path()) {
+            Ok(Found { route, segments }) => self.page(route.page, &segments).await,
+            Err(Missing::Path) => text(StatusCode::NOT_FOUND, "unknown path; GET / lists all paths\n"),
+            Err(Missing::Method(allowed)) => method_not_allowed(&allowed),
         }
-        let path: Vec<_> = request.uri().path().trim_matches('/').split('/').collect();
-        match path[..] {
-            [""] => text(StatusCode::OK, CONTENTS),
-            ["metrics"] => self.metrics(),
-            ["healthz"] => text(StatusCode::OK, "up\n"),
-            ["__lbheartbeat__"] => text(StatusCode::OK, ""),
-            ["readyz"] => self.ready().await,
-            ["health" | "__heartbeat__"] => self.heartbeat().await,
-            ["status"] => self.status().await,
-            ["__version__"] => version(),
-            ["user-agents", id] => self.user_agent(id).await,
-            ["user-agents", id, "subscriptions", subscription] => self.subscription(id, subscription).await,
-            _ => text(StatusCode::NOT_FOUND, "unknown path; GET / lists all paths\n"),
+    }
+
+    async fn page(&self, page: Page, segments: &[&str]) -> AdminResponse {
+        let segment = |at: usize| segments.get(at).copied().unwrap_or_default();
+        match page {
+            Page::Contents => text(StatusCode::OK, routes::contents()),
+            Page::Metrics => self.metrics(),
+            Page::Health => text(StatusCode::OK, "up\n"),
+            Page::LoadBalancer => text(StatusCode::OK, ""),
+            Page::Ready => self.ready().await,
+            Page::Heartbeat => self.heartbeat().await,
+            Page::Status => self.status().await,
+            Page::Version => version(),
+            Page::UserAgent => self.user_agent(segment(0)).await,
+            Page::Subscription => self.subscription(segment(0), segment(1)).await,
         }
     }
 
@@ -191,6 +176,17 @@ fn version() -> AdminResponse {
         "build": option_env!("PUSH_SERVICE_BUILD").unwrap_or_default(),
     });
     json(StatusCode::OK, &version)
+}
+
+fn method_not_allowed(allowed: &str) -> AdminResponse {
+    let mut answer = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path answers only {allowed}\n"),
+    );
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        answer.headers_mut().insert(ALLOW, allowed);
+    }
+    answer
 }
 
 fn text(status: StatusCode, words: impl Into<Bytes>) -> AdminResponse {

@@ -8,6 +8,7 @@
 mod answers;
 mod connections;
 mod readiness;
+mod routes;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,212 @@
+//! The one table of the admin listener: each path, its methods, who may ask, and a line that says what it is for.
+//!
+//! `GET /` and the answers 404 and 405 are made from it, so none of them can contradict it.
+
+use http::Method;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Page {
+    /// The table itself.
+    Contents,
+    /// Every metric.
+    Metrics,
+    /// Whether the process is up.
+    Health,
+    /// Whether traffic should come.
+    Ready,
+    /// As autopush's load balancers ask.
+    LoadBalancer,
+    /// Whether storage works.
+    Heartbeat,
+    /// The same with warnings, always 200.
+    Status,
+    /// Which build this is.
+    Version,
+    /// One user agent.
+    UserAgent,
+    /// One of its subscriptions.
+    Subscription,
+}
+
+/// One row.
+#[derive(Debug)]
+pub(super) struct Route {
+    method: Method,
+    /// Segments; one in capitals stands for any.
+    path: &'static str,
+    pub(super) page: Page,
+    about: &'static str,
+}
+
+const fn read(path: &'static str, page: Page, about: &'static str) -> Route {
+    Route {
+        method: Method::GET,
+        path,
+        page,
+        about,
+    }
+}
+
+/// All of them.
+const ROUTES: &[Route] = &[
+    read("/", Page::Contents, "this page"),
+    read("/metrics", Page::Metrics, "for Prometheus"),
+    read("/healthz", Page::Health, "200 while the process is up"),
+    read(
+        "/readyz",
+        Page::Ready,
+        "200 while traffic should come, else 503 and why",
+    ),
+    read("/status", Page::Status, "health and warnings, always 200"),
+    read(
+        "/health",
+        Page::Heartbeat,
+        "200 while storage works, else 503 and why",
+    ),
+    read(
+        "/__heartbeat__",
+        Page::Heartbeat,
+        "the same, under autopush's name",
+    ),
+    read(
+        "/__lbheartbeat__",
+        Page::LoadBalancer,
+        "200 while the process is up",
+    ),
+    read("/__version__", Page::Version, "version and build"),
+    read(
+        "/user-agents/ID",
+        Page::UserAgent,
+        "what waits for a user agent, and its subscriptions",
+    ),
+    read(
+        "/user-agents/ID/subscriptions/SUBSCRIPTION",
+        Page::Subscription,
+        "one of them",
+    ),
+];
+
+const BEFORE: &str = "push-service, admin listener\n";
+
+const BEHIND: &str = "\
+ID is the SHA-256 of the user agent's identity, cut to 32 hexadecimal digits, as logs name it.
+";
+
+/// What a request asks for, with the segments of its path that are not fixed.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) route: &'static Route,
+    pub(super) segments: Vec<&'a str>,
+}
+
+/// Why there is no route.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Missing {
+    /// There is no such path.
+    Path,
+    /// The path has only these methods, as the header field Allow lists them.
+    Method(String),
+}
+
+/// Finds the row of a request. A HEAD is answered like a GET.
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Missing> {
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    let mut methods = Vec::new();
+    for route in ROUTES {
+        let Some(segments) = segments(route.path, path) else {
+            continue;
+        };
+        if route.method == *method {
+            return Ok(Found { route, segments });
+        }
+        methods.push(route.method.as_str());
+        if route.method == Method::GET {
+            methods.push("HEAD");
+        }
+    }
+    if methods.is_empty() {
+        Err(Missing::Path)
+    } else {
+        Err(Missing::Method(methods.join(", ")))
+    }
+}
+
+/// The table as text.
+pub(super) fn contents() -> String {
+    let rows = ROUTES
+        .iter()
+        .map(|route| format!("{:6} {:44} {}\n", route.method, route.path, route.about));
+    std::iter::once(BEFORE.to_owned())
+        .chain(rows)
+        .chain([BEHIND.to_owned()])
+        .collect()
+}
+
+/// The segments that stand where the pattern has capitals; `None` if the path does not match. Slashes at the ends do not
+/// count.
+fn segments<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let mut given = path.trim_matches('/').split('/');
+    let mut found = Vec::new();
+    for expected in pattern.trim_matches('/').split('/') {
+        let segment = given.next()?;
+        if is_placeholder(expected) {
+            found.push(segment);
+        } else if segment != expected {
+            return None;
+        }
+    }
+    given.next().is_none().then_some(found)
+}
+
+fn is_placeholder(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row is found by its path and method; a wrong method learns the right ones, and no unknown path is found.
+    #[test]
+    fn a_row_is_found_by_path_and_method() {
+        let page = |method: &Method, path| find(method, path).map(|found| (found.route.page, found.segments));
+        let rows = [
+            ("/", Ok((Page::Contents, vec![]))),
+            ("/metrics/", Ok((Page::Metrics, vec![]))),
+            ("/user-agents/ab", Ok((Page::UserAgent, vec!["ab"]))),
+            (
+                "/user-agents/ab/subscriptions/cd",
+                Ok((Page::Subscription, vec!["ab", "cd"])),
+            ),
+            ("/user-agents/ab/subscriptions", Err(Missing::Path)),
+            ("/metrics/more", Err(Missing::Path)),
+            ("/push/token", Err(Missing::Path)),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(page(&Method::GET, path), expected, "{path}");
+            assert_eq!(page(&Method::HEAD, path), expected, "{path}");
+        }
+        let refused = page(&Method::POST, "/metrics");
+        assert_eq!(refused, Err(Missing::Method("GET, HEAD".to_owned())));
+    }
+
+    /// `GET /` lists every row, and no two rows answer the same request.
+    #[test]
+    fn the_page_lists_every_row() {
+        let text = contents();
+        for (at, route) in ROUTES.iter().enumerate() {
+            assert!(
+                text.contains(route.path) && text.contains(route.about),
+                "{}",
+                route.path
+            );
+            let is_same = |other: &Route| (&other.method, other.path) == (&route.method, route.path);
+            assert!(!ROUTES[..at].iter().any(is_same), "{}", route.path);
+        }
+    }
+}
