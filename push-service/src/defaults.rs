@@ -367,6 +367,13 @@ pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 /// that says "no answer in time" is worth more than none.
 pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
 
+/// Records that a store looks at in one step of a list of user agents. Chosen: a step takes milliseconds, so others hardly wait
+/// for it, and a million records take some thousand steps.
+pub const LIST_STEP: usize = 200;
+
+/// Waiting messages that a store tells of in one step. Chosen: what a person reads, and one batch of a removal.
+pub const WAITING_STEP: usize = 100;
+
 /// How long admin answers under way may take once the service ends.
 pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 

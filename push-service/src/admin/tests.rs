@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed, Manner,
     MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
-    StorageError, Subscribe, Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
+    StorageError, Subscribe, Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport, WaitingMessage,
+    Which,
 };
 use crate::tls::CertificateSource;
 
@@ -57,6 +58,7 @@ impl Storage for Stub {
             seated: true,
             unused: false,
             retained_for_secs: 60,
+            last_seen: 1,
             subscriptions: vec![SubscriptionReport {
                 id: SUBSCRIPTION.to_owned(),
                 name: "b1e4aa0c-4e4b-4b4e-9d2a-0a0a0a0a0a0a".to_owned(),
@@ -66,6 +68,16 @@ impl Storage for Stub {
                 created_at: 1,
             }],
         }))
+    }
+
+    async fn waiting(&self, _: UserAgentId, _: Which) -> Result<Vec<WaitingMessage>, StorageError> {
+        self.outcome().await?;
+        Ok(Vec::new())
+    }
+
+    async fn list(&self, _: Option<&Cursor>) -> Result<Listed, StorageError> {
+        self.outcome().await?;
+        Ok(Listed::default())
     }
 
     fn usage(&self) -> Option<Usage> {

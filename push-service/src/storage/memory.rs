@@ -18,10 +18,12 @@ use super::queue::{
 };
 use super::senders::Sums;
 use super::{
-    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Manner, MessageEnd, Overdue, Page,
-    PageRequest, Paged, ReceiptExpected, Refreshed, Removal, Retention, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Listed, Manner, MessageEnd,
+    Overdue, Page, PageRequest, Paged, ReceiptExpected, Refreshed, Removal, Retention, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WaitingMessage, WakeUp,
+    Which,
 };
+use crate::defaults::LIST_STEP;
 
 /// Queues and subscriptions in memory.
 pub struct Memory {
@@ -335,7 +337,38 @@ impl Storage for Memory {
         Ok(held
             .user_agents
             .get(&user_agent)
-            .and_then(|state| state.report(now)))
+            .and_then(|state| state.report(self.retention, now)))
+    }
+
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        let now = self.clock.now();
+        let waiting = |state: &UserAgent| state.waiting_messages(which, now);
+        Ok(self.lock().look(user_agent, waiting))
+    }
+
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        let after = after.map(ExportPosition::of).transpose()?;
+        let now = self.clock.now();
+        let held = self.lock();
+        let mut rest = held.from(after.map(|position| position.user_agent));
+        rest.retain(|user_agent| after.is_none_or(|after| after.user_agent != *user_agent));
+        let has_more = rest.len() > LIST_STEP;
+        rest.truncate(LIST_STEP);
+        let summary = |user_agent: &UserAgentId| {
+            let state = held.user_agents.get(user_agent)?;
+            state.summary(*user_agent, state.seat.is_some(), self.retention, now)
+        };
+        Ok(Listed {
+            user_agents: rest.iter().filter_map(summary).collect(),
+            next: rest
+                .last()
+                .filter(|_| has_more)
+                .map(|last| ExportPosition::end_of(*last).cursor()),
+        })
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -49,7 +49,9 @@ pub use self::receipts::{
     ExpectReceipt, MessageEnd, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, ReceiptExpected,
     Traced,
 };
-pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
+pub use self::reports::{
+    Listed, SubscriptionReport, Usage, UserAgentReport, UserAgentSummary, WaitingMessage, Which,
+};
 pub use self::retention::Retention;
 pub use self::seats::{Announce, Attached, BUCKETS, Manner, NoSessions, Paged, Refreshed, Seat, bucket};
 pub use self::senders::{Caps, SenderTag};
@@ -179,6 +181,21 @@ pub trait Storage: Send + Sync + 'static {
 
     /// What the admin API shows of a user agent.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
+
+    /// Messages that wait for a user agent and have not expired, without their contents; at most
+    /// [`WAITING_STEP`](crate::defaults::WAITING_STEP). Nothing for a stranger. Takes no seat and ends nothing.
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError>;
+
+    /// Lists user agents with a record, in an order of the store's own, from the start or from where an earlier call ended.
+    /// Changes nothing.
+    ///
+    /// One call looks at a bounded number of records, about [`LIST_STEP`](crate::defaults::LIST_STEP), so it may have none
+    /// although it is not the last. A user agent that comes or changes meanwhile may be there or not, and any may come twice.
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError>;
 
     /// Whether other processes write to it too. Their wake-ups may be lost on their way here (PR-14).
     fn is_shared(&self) -> bool {

@@ -12,9 +12,10 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use push_service::broker::Outboxes;
 use push_service::cluster::Reconciler;
 use push_service::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed, Manner,
     MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WaitingMessage, WakeUp,
+    Which,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -414,6 +415,25 @@ impl Storage for Link {
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
         self.step("inspect", move |world| {
             at_once(world.store.memory.inspect(user_agent))
+        })
+        .await
+    }
+
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        self.step("waiting", move |world| {
+            at_once(world.store.memory.waiting(user_agent, which))
+        })
+        .await
+    }
+
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        let after = after.cloned();
+        self.step("list", move |world| {
+            at_once(world.store.memory.list(after.as_ref()))
         })
         .await
     }

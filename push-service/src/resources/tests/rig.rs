@@ -23,9 +23,10 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
-    MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
-    Storage, StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
+    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed,
+    Manner, MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed,
+    Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
+    WaitingMessage, Which,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -320,6 +321,12 @@ impl Storage for Broken {
         Err(self.0.clone())
     }
     async fn inspect(&self, _: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn waiting(&self, _: UserAgentId, _: Which) -> Result<Vec<WaitingMessage>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn list(&self, _: Option<&Cursor>) -> Result<Listed, StorageError> {
         Err(self.0.clone())
     }
     fn usage(&self) -> Option<Usage> {

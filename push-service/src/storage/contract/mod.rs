@@ -13,6 +13,7 @@ pub(crate) mod moving;
 pub(crate) mod passing;
 pub(crate) mod queues;
 pub(crate) mod receipts;
+pub(crate) mod reports;
 mod rig;
 pub(crate) mod seats;
 pub(crate) mod senders;
@@ -142,6 +143,14 @@ macro_rules! common_cases {
                 a_deadline_moves_with_its_expectation,
                 a_receipt_subscription_ends,
                 what_is_owed_is_no_message,
+            ],
+            reports: [
+                what_waits_is_shown,
+                what_is_over_is_not_shown,
+                what_waits_is_shown_in_bounded_steps,
+                user_agents_are_listed,
+                user_agents_are_listed_in_bounded_steps,
+                a_user_agent_was_last_seen_when_it_came,
             ],
             moving: [
                 what_waits_moves_to_another_storage,

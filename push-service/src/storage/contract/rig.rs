@@ -190,6 +190,11 @@ impl Rig {
         }
     }
 
+    /// The rig's clock, in milliseconds since 1970.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        self.clock.now_us() / 1_000
+    }
+
     /// Takes the seat of a user agent that must be known.
     pub(crate) async fn attached(&self, n_agent: u8, seat: Seat) -> Page {
         let attach = self

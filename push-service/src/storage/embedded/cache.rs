@@ -163,6 +163,14 @@ impl Shard {
         }
     }
 
+    /// Whether a session holds the seat. Does not count as a use.
+    pub(super) fn is_seated(&self, user_agent: UserAgentId) -> bool {
+        match self.slots.get(&user_agent) {
+            Some(Slot::Ready(cell)) => cell.state.seat.is_some(),
+            _ => self.resting.contains_key(&user_agent),
+        }
+    }
+
     /// Counts the memory of a user agent again, after a step.
     pub(super) fn weigh(&mut self, user_agent: UserAgentId) {
         let Some(cell) = self.cell(user_agent) else {

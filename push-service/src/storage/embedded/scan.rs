@@ -6,6 +6,7 @@ use push_protocol::{MessageNumber, ReceiptOutcome, UserAgentId};
 
 use super::layout::{self, Value};
 use super::store::{Store, read_error, unreadable};
+use crate::defaults::LIST_STEP;
 use crate::storage::clock::Now;
 use crate::storage::portable::{ExportPage, ExportPosition, Exported};
 use crate::storage::queue::{UserAgent, UserAgentExport};
@@ -32,6 +33,24 @@ impl Store {
             .map(|entry| entry.key().map_err(read_error))
             .transpose()?
             .is_none())
+    }
+
+    /// The next user agents after a position, with what waits for them and without their seats; and where to go on.
+    pub(super) fn list(
+        &self,
+        after: Option<ExportPosition>,
+    ) -> Result<(Vec<(UserAgentId, UserAgent)>, Option<ExportPosition>), StorageError> {
+        let (mut found, mut position) = (Vec::new(), after);
+        while found.len() < LIST_STEP {
+            let Some(entry) = self.keys.range(queue_from(position)).next() else {
+                return Ok((found, None));
+            };
+            let key = entry.key().map_err(read_error)?;
+            let (user_agent, _) = layout::queue_of(&key).map_err(unreadable)?;
+            found.push((user_agent, self.load(user_agent)?.state));
+            position = Some(ExportPosition::end_of(user_agent));
+        }
+        Ok((found, position))
     }
 
     /// Exports what comes after a position, up to about so many bytes.

@@ -14,9 +14,9 @@ use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, ExportPosition, Exported, Imported, Portable};
 use crate::storage::queue::{AttachDecision, PageDecision, UserAgent};
 use crate::storage::{
-    Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Manner, MessageEnd, Overdue, PageRequest,
-    Paged, ReceiptExpected, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
-    Traced, Usage, UserAgentReport, refuse_missing_key,
+    Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Listed, Manner, MessageEnd, Overdue,
+    PageRequest, Paged, ReceiptExpected, Refreshed, Removal, Seat, Storage, StorageError, Subscribe,
+    Subscribed, Swept, Traced, Usage, UserAgentReport, WaitingMessage, Which, refuse_missing_key,
 };
 
 #[async_trait]
@@ -214,8 +214,32 @@ impl Storage for Embedded {
     }
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
-        let report = |state: &mut UserAgent, now| state.report(now);
+        let report = |state: &mut UserAgent, now| state.report(self.retention, now);
         self.look(user_agent, report).await
+    }
+
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        let waiting = |state: &mut UserAgent, now| state.waiting_messages(which, now);
+        self.look(user_agent, waiting).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        let after = after.map(ExportPosition::of).transpose()?;
+        self.pass().await?;
+        let now = self.shared.clock.now();
+        let (states, next) = self.readers.read(move |store| store.list(after)).await?;
+        let summary = |(user_agent, state): (UserAgentId, UserAgent)| {
+            let seated = self.shared.cache.shard(user_agent).is_seated(user_agent);
+            state.summary(user_agent, seated, self.retention, now)
+        };
+        Ok(Listed {
+            user_agents: states.into_iter().filter_map(summary).collect(),
+            next: next.map(ExportPosition::cursor),
+        })
     }
 
     fn usage(&self) -> Option<Usage> {

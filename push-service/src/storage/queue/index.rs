@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic, Urgency};
 
-use super::{RemovalReason, RemovedMessage, SenderTag, Stored};
+use super::{RemovalReason, RemovedMessage, SenderTag, Stored, WaitingMessage};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A message that waits.
@@ -50,6 +50,18 @@ impl Waiting {
     /// The bytes that it counts against the budget.
     pub(in crate::storage) fn counted_bytes(&self) -> u64 {
         counted_bytes(u64::from(self.body_bytes))
+    }
+
+    /// As the admin API shows it.
+    pub(super) fn shown(&self) -> WaitingMessage {
+        WaitingMessage {
+            id: self.id,
+            subscription: self.subscription,
+            urgency: self.urgency,
+            bytes: self.counted_bytes(),
+            expires_at_ms: self.expires_at_ms,
+            has_topic: self.topic.is_some(),
+        }
     }
 
     pub(in crate::storage) fn has_expired(&self, now_ms: u64) -> bool {

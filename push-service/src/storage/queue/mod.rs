@@ -32,7 +32,12 @@ use push_protocol::{
 
 use self::order::Order;
 use super::clock::{Now, millis};
-use super::{RemovalReason, RemovedMessage, Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
+use super::reports::LastSeen;
+use super::{
+    RECEIPTS, RemovalReason, RemovedMessage, Retention, Seat, SenderTag, SubscriptionReport, UserAgentReport,
+    UserAgentSummary, WaitingMessage, WakeUp, Which,
+};
+use crate::defaults::WAITING_STEP;
 
 pub(super) use export::UserAgentExport;
 pub(super) use index::{Index, Waiting};
@@ -144,7 +149,7 @@ impl UserAgent {
     }
 
     /// What the admin API shows.
-    pub(super) fn report(&self, now: Now) -> Option<UserAgentReport> {
+    pub(super) fn report(&self, retention: Retention, now: Now) -> Option<UserAgentReport> {
         let total = self.total();
         self.is_known(now).then(|| UserAgentReport {
             messages: total.messages,
@@ -153,8 +158,53 @@ impl UserAgent {
             seated: self.seat.is_some(),
             unused: self.unused,
             retained_for_secs: self.retained_until_ms.saturating_sub(now.ms()) / 1_000,
+            last_seen: self.last_seen(self.seat.is_some()).ms(retention, now.ms()) / 1_000,
             subscriptions: self.subscriptions.iter().map(Subscription::report).collect(),
         })
+    }
+
+    /// What a list shows. `seated`, because a state that was read from disk does not know its seat.
+    pub(super) fn summary(
+        &self,
+        user_agent: UserAgentId,
+        seated: bool,
+        retention: Retention,
+        now: Now,
+    ) -> Option<UserAgentSummary> {
+        let total = self.total();
+        let last_seen = self.last_seen(seated);
+        (seated || self.is_known(now)).then(|| UserAgentSummary {
+            user_agent,
+            messages: total.messages,
+            bytes: total.bytes,
+            last_seen_ms: last_seen.ms(retention, now.ms()),
+            seated,
+            receipts: last_seen.receipts,
+        })
+    }
+
+    fn last_seen(&self, seated: bool) -> LastSeen {
+        LastSeen {
+            retained_until_ms: self.retained_until_ms,
+            unused: self.unused,
+            seated,
+            receipts: self.subscription(RECEIPTS).is_some(),
+        }
+    }
+
+    /// Messages that wait and have not expired.
+    pub(super) fn waiting_messages(&self, which: Which, now: Now) -> Vec<WaitingMessage> {
+        let in_time = |waiting: &&Waiting| !waiting.has_expired(now.ms());
+        match which {
+            Which::First(limit) => {
+                let all = self.waiting.all().filter(in_time);
+                all.take(limit.min(WAITING_STEP)).map(Waiting::shown).collect()
+            }
+            Which::One(id) => {
+                let one = self.waiting.get(id.number).filter(|waiting| waiting.id == id);
+                one.filter(in_time).map(Waiting::shown).into_iter().collect()
+            }
+        }
     }
 
     /// What waits, of all subscriptions.

@@ -4,20 +4,23 @@
 //! meanwhile may come twice or not at all: an export is for a store that no node writes to.
 
 use bytes::Buf as _;
-use push_protocol::UserAgentId;
+use push_protocol::{Urgency, UserAgentId};
 use redis::{Value, cmd};
 
 use super::answers::{self, unreadable};
 use super::bucket::Bucket;
 use super::keys::{self, bucket_of};
+use super::layout::{self, Meta};
 use super::portable::{Entry, Outbox, expectations, outbox_alone, portable};
 use super::{Redis, founding};
-use crate::defaults::{MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES};
+use crate::defaults::{LIST_STEP, MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES, WAITING_STEP};
 use crate::storage::spelling::Unreadable;
-use crate::storage::{Cursor, Exported, Portable, StorageError};
+use crate::storage::{
+    Cursor, Exported, Listed, Portable, RECEIPTS, StorageError, UserAgentSummary, WaitingMessage, Which,
+};
 
-/// Keys that Redis looks at before it answers. Chosen: well below a millisecond.
-const SCANNED: usize = 200;
+/// Keys that Redis looks at before it answers: well below a millisecond.
+const SCANNED: usize = LIST_STEP;
 
 /// Where an export stands: the primary that has this bucket, and its answer to the last SCAN.
 struct ScanPosition {
@@ -110,6 +113,95 @@ impl Redis {
                  `push-service storage begin-anew`"
             ))),
         }
+    }
+
+    /// What the next keys of a primary show of their user agents.
+    pub(super) async fn list_some(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        let (found, next) = self.scan(ScanPosition::of(after)?).await?;
+        let records = found.into_iter().filter(|(kind, _)| *kind == KeyKind::Record);
+        let user_agents: Vec<_> = records.map(|(_, user_agent)| user_agent).collect();
+        let read = |user_agent: &UserAgentId| {
+            let mut read = cmd("HMGET");
+            read.arg(keys::of_user_agent(
+                &self.runner.prefix,
+                *user_agent,
+                keys::RECORD,
+            ))
+            .arg("m")
+            .arg([&b"s"[..], &RECEIPTS.0].concat());
+            (bucket_of(*user_agent), read)
+        };
+        let answers = self
+            .runner
+            .primaries
+            .pipeline(user_agents.iter().map(read).collect())
+            .await;
+        let now_ms = self.runner.now_ms();
+        let mut listed = Listed::default();
+        for (user_agent, answer) in user_agents.into_iter().zip(answers) {
+            let values = answers::list(answer?)?.unwrap_or_default();
+            let [meta, receipts] = <[Value; 2]>::try_from(values).map_err(|_| unreadable(Unreadable))?;
+            // Otherwise the record has ended meanwhile.
+            if let Value::BulkString(meta) = meta {
+                let meta = Meta::read(&meta).map_err(unreadable)?;
+                let last_seen = meta.last_seen(receipts != Value::Nil);
+                listed.user_agents.push(UserAgentSummary {
+                    user_agent,
+                    messages: meta.messages,
+                    bytes: meta.bytes,
+                    last_seen_ms: last_seen.ms(self.retention, now_ms),
+                    seated: last_seen.seated,
+                    receipts: last_seen.receipts,
+                });
+            }
+        }
+        listed.next = next.map(|position| position.cursor());
+        Ok(listed)
+    }
+
+    /// What waits of a user agent. Its record is read first: that puts a sole message into the index.
+    pub(super) async fn waiting_now(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        let Some(record) = self.record(user_agent).await? else {
+            return Ok(Vec::new());
+        };
+        let (bucket, prefix) = (bucket_of(user_agent), &self.runner.prefix);
+        let index = keys::of_user_agent(prefix, user_agent, keys::INDEX);
+        let range = |from: &str, to: &str, limit: usize| {
+            let mut range = cmd("ZRANGEBYSCORE");
+            range.arg(&index).arg(from).arg(to).arg("WITHSCORES");
+            range.arg("LIMIT").arg(0).arg(limit);
+            (bucket, range)
+        };
+        let reads = match which {
+            Which::First(limit) => vec![range("-inf", "+inf", limit.min(WAITING_STEP))],
+            Which::One(id) => {
+                let places = Urgency::ALL.map(|urgency| layout::place(urgency, id.number));
+                places
+                    .into_iter()
+                    .flatten()
+                    .map(|place| range(&place, &place, 1))
+                    .collect()
+            }
+        };
+        let now_ms = self.runner.now_ms();
+        let is_asked = |entry: &Entry| match which {
+            Which::First(_) => true,
+            Which::One(id) => entry.id == id,
+        };
+        let waits = |entry: &Entry| {
+            let subscribed = record.subscriptions.iter().any(|s| s.id == entry.subscription);
+            subscribed && entry.expires_at_ms > now_ms && is_asked(entry)
+        };
+        let mut waiting = Vec::new();
+        for answer in self.runner.primaries.pipeline(reads).await {
+            let found = entries(answer?)?;
+            waiting.extend(found.iter().filter(|entry| waits(entry)).map(Entry::shown));
+        }
+        Ok(waiting)
     }
 
     /// The next records of a primary, and where to go on; then the next primary.

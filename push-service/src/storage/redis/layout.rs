@@ -12,9 +12,11 @@ use push_protocol::{
 
 use super::packed::{Nonce, Packed, U48, layouts};
 use crate::defaults::RETENTION_GRAINS;
+use crate::storage::reports::LastSeen;
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
 use crate::storage::{
-    Budget, Enqueue, PageRequest, Rate, Scope, Seat, SenderTag, SubscriptionReport, UserAgentReport,
+    Budget, Enqueue, PageRequest, RECEIPTS, Rate, Retention, Scope, Seat, SenderTag, SubscriptionReport,
+    UserAgentReport,
 };
 
 /// The format that the scripts write, and the newest that they read (PR-35).
@@ -607,6 +609,12 @@ pub(super) fn stored(key: Option<&KeyDigest>, content: &Content) -> Vec<u8> {
     value
 }
 
+/// The score in the index of a message with this urgency and number; `None` for a number that no stored message has.
+pub(super) fn place(urgency: Urgency, number: MessageNumber) -> Option<String> {
+    let above = number.0.checked_sub(EPOCH).filter(|above| *above < LANE)?;
+    Some((urgency as u64 * LANE + above).to_string())
+}
+
 /// The reverse of [`stored`], without a copy of the body.
 pub(super) fn read_stored(stored: &Bytes) -> Result<(Option<KeyDigest>, Content), Unreadable> {
     let mut fields = Fields(stored);
@@ -669,6 +677,18 @@ impl Meta {
     }
 }
 
+impl Meta {
+    /// What tells when the user agent was there.
+    pub(super) fn last_seen(&self, receipts: bool) -> LastSeen {
+        LastSeen {
+            retained_until_ms: self.retained_until_ms,
+            unused: self.unused,
+            seated: self.seat.is_some(),
+            receipts,
+        }
+    }
+}
+
 /// A subscription, from its two fields.
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
@@ -725,7 +745,8 @@ impl Record {
         Ok(Self { meta, subscriptions })
     }
 
-    pub(super) fn report(&self, now_ms: u64) -> UserAgentReport {
+    pub(super) fn report(&self, retention: Retention, now_ms: u64) -> UserAgentReport {
+        let receipts = self.subscriptions.iter().any(|s| s.id == RECEIPTS);
         let subscription = |s: &Subscription| SubscriptionReport {
             id: s.id.to_string(),
             name: s.name.to_string(),
@@ -741,6 +762,7 @@ impl Record {
             seated: self.meta.seat.is_some(),
             unused: self.meta.unused,
             retained_for_secs: self.meta.retained_until_ms.saturating_sub(now_ms) / 1_000,
+            last_seen: self.meta.last_seen(receipts).ms(retention, now_ms) / 1_000,
             subscriptions: self.subscriptions.iter().map(subscription).collect(),
         }
     }

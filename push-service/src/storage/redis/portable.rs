@@ -14,9 +14,10 @@ use super::layout::{
     OwedFields, ReceiptUrl, Record, SenderFields, WITH_SENDER,
 };
 use super::packed::{Nonce, Packed as _, U48};
+use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{MessageEnd, PASSING_WITH_RECEIPT, Portable, SenderTag};
+use crate::storage::{MessageEnd, PASSING_WITH_RECEIPT, Portable, SenderTag, WaitingMessage};
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
@@ -44,6 +45,7 @@ pub(super) struct Entry {
     pub(super) id: MessageId,
     pub(super) subscription: SubscriptionId,
     urgency: Urgency,
+    body_bytes: u32,
     pub(super) expires_at_ms: u64,
     sealed_by: u8,
     sender: Option<SenderTag>,
@@ -80,12 +82,25 @@ impl Entry {
                 .ok()
                 .and_then(Urgency::from_u8)
                 .ok_or(Unreadable)?,
+            body_bytes: entry.body_bytes,
             expires_at_ms: entry.expires_at_ms.0,
             sealed_by: entry.sealed_by.0,
             sender,
             topic,
             asks_receipt: asked.is_some(),
         })
+    }
+
+    /// As the admin API shows it.
+    pub(super) fn shown(&self) -> WaitingMessage {
+        WaitingMessage {
+            id: self.id,
+            subscription: self.subscription,
+            urgency: self.urgency,
+            bytes: u64::from(self.body_bytes) + MESSAGE_OVERHEAD_BYTES,
+            expires_at_ms: self.expires_at_ms,
+            has_topic: self.topic.is_some(),
+        }
     }
 
     /// With its content, as the enqueue script stored it, and with who is told what becomes of it.

@@ -18,10 +18,10 @@ use crate::defaults::{
 use crate::storage::clock::millis;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed, Manner,
     MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, RemovalReason,
     RemovedMessage, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage,
-    UserAgentReport, WakeUp,
+    UserAgentReport, WaitingMessage, WakeUp, Which,
 };
 
 /// A step that finds nothing, and then learns that it was wrong, looks once more.
@@ -302,13 +302,25 @@ impl Storage for Redis {
         for _ in 0..TWICE {
             let witness = self.witness(user_agent);
             if let Some(record) = self.record(user_agent).await? {
-                return Ok(Some(record.report(self.runner.now_ms())));
+                return Ok(Some(record.report(self.retention, self.runner.now_ms())));
             }
             if self.is_absent(user_agent, None, witness).await? {
                 return Ok(None);
             }
         }
         Err(Self::contradictory())
+    }
+
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        self.waiting_now(user_agent, which).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        self.list_some(after).await
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -13,8 +13,9 @@ use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
     Announce, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported,
-    Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
-    Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Listed, Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal,
+    Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport,
+    WaitingMessage, WakeUp, Which,
 };
 
 /// How wake-ups reach the nodes.
@@ -293,6 +294,18 @@ impl Storage for Troubled {
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
         self.memory.inspect(user_agent).await
+    }
+
+    async fn waiting(
+        &self,
+        user_agent: UserAgentId,
+        which: Which,
+    ) -> Result<Vec<WaitingMessage>, StorageError> {
+        self.memory.waiting(user_agent, which).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
+        self.memory.list(after).await
     }
 
     fn usage(&self) -> Option<Usage> {
