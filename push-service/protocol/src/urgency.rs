@@ -21,9 +21,12 @@ impl Urgency {
     /// From the least to the most urgent.
     pub const ALL: [Self; 4] = [Self::VeryLow, Self::Low, Self::Normal, Self::High];
 
-    /// Reads one of the RFC's four names, by the letter.
+    /// Reads one of the RFC's four names. `High` and `HIGH` are `high`: the RFC's grammar gives the names as strings of
+    /// ABNF, which have no case (RFC 5234 §2.3).
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|urgency| urgency.as_str() == text)
+        Self::ALL
+            .into_iter()
+            .find(|urgency| urgency.as_str().eq_ignore_ascii_case(text))
     }
 
     /// The RFC's name.
@@ -53,15 +56,23 @@ impl fmt::Display for Urgency {
 mod tests {
     use super::*;
 
-    /// R30-URG-1, R30-URG-3: the four names in the RFC's order, and nothing else.
+    /// R30-URG-1, R30-URG-3: the four names in the RFC's order, in any case, and nothing else.
     #[test]
     fn four_names_in_order() {
         assert!(Urgency::ALL.is_sorted());
         for urgency in Urgency::ALL {
             assert_eq!(Urgency::parse(urgency.as_str()), Some(urgency));
+            assert_eq!(Urgency::parse(&urgency.as_str().to_uppercase()), Some(urgency));
             assert_eq!(Urgency::from_u8(urgency as u8), Some(urgency));
         }
-        for wrong in ["", "High", "urgent", "high,low", "very low"] {
+        for (text, urgency) in [
+            ("High", Urgency::High),
+            ("hIGH", Urgency::High),
+            ("Very-Low", Urgency::VeryLow),
+        ] {
+            assert_eq!(Urgency::parse(text), Some(urgency), "{text}");
+        }
+        for wrong in ["", "urgent", "high,low", "very low", "very_low"] {
             assert_eq!(Urgency::parse(wrong), None, "{wrong}");
         }
     }

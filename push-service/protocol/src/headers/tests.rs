@@ -72,7 +72,7 @@ fn ttl_is_there_once_and_digits() {
     }
 }
 
-/// R30-URG-1, R30-URG-2, R30-URG-3: one of four names, or nothing; never two.
+/// R30-URG-1, R30-URG-2, R30-URG-3: one of four names, in any case, or nothing; never two.
 #[test]
 fn urgency_is_one_of_four() {
     use HeaderError::{RepeatedUrgency, UnknownUrgency};
@@ -84,7 +84,9 @@ fn urgency_is_one_of_four() {
         (&["high,low"], Err(RepeatedUrgency)),
         (&["high,"], Err(RepeatedUrgency)),
         (&["urgent"], Err(UnknownUrgency)),
-        (&["High"], Err(UnknownUrgency)),
+        (&["High"], Ok(Some(Urgency::High))),
+        (&["VERY-LOW"], Ok(Some(Urgency::VeryLow))),
+        (&["High", "high"], Err(RepeatedUrgency)),
         (&[""], Err(UnknownUrgency)),
         (&["high\u{e9}"], Err(UnknownUrgency)),
     ];

@@ -8,12 +8,12 @@ use serde::{Deserialize, Deserializer};
 use super::error::VapidError;
 use crate::origin::Origin;
 
-/// How long after its `exp` a token is still taken, for application servers whose clock is behind ours: the small
-/// leeway of RFC 7519 §4.1.4.
+/// By how much an application server's clock may differ from ours, in either direction: the small leeway of RFC 7519
+/// §4.1.4. A token is taken for so long after its `exp`, and so long before its last 24 hours begin: libraries that set
+/// `exp` to now + 24 h are common.
 pub const LEEWAY_SECS: u64 = 60;
 
-/// How far ahead `exp` may lie (RFC 8292 §2). There is no leeway on this side: a token's whole life is its sender's
-/// choice, and the RFC's bound is on what we take.
+/// How far ahead `exp` may lie by the application server's clock (RFC 8292 §2).
 pub const MAX_LIFETIME_SECS: u64 = 24 * 60 * 60;
 
 /// The audiences that a token may name. Senders name one; chosen because claims are remembered.
@@ -43,7 +43,7 @@ impl Claims {
     /// # Errors
     ///
     /// [`VapidError::Expired`] from [`LEEWAY_SECS`] after `exp` on, [`VapidError::ExpiresTooLate`] more than
-    /// [`MAX_LIFETIME_SECS`] before it, [`VapidError::OtherAudience`] when no audience is `origin`.
+    /// [`MAX_LIFETIME_SECS`] and [`LEEWAY_SECS`] before it, [`VapidError::OtherAudience`] when no audience is `origin`.
     pub fn check(&self, origin: &Origin, now_secs: u64) -> Result<(), VapidError> {
         check_lifetime(self.expires_at_secs, now_secs)?;
         if !self.audiences.iter().any(|audience| origin.matches(audience)) {
@@ -72,7 +72,7 @@ fn check_time(expires_at_secs: u64, now_secs: u64, leeway_secs: u64) -> Result<(
     if now_secs >= expires_at_secs.saturating_add(leeway_secs) {
         return Err(VapidError::Expired);
     }
-    if expires_at_secs > now_secs.saturating_add(MAX_LIFETIME_SECS) {
+    if expires_at_secs > now_secs.saturating_add(MAX_LIFETIME_SECS + leeway_secs) {
         return Err(VapidError::ExpiresTooLate);
     }
     Ok(())
@@ -159,6 +159,27 @@ mod tests {
         assert_eq!(with(9), Err(VapidError::MalformedClaims));
         let error = serde_json::from_str::<RawClaims>(r#"{"aud":1}"#).err().unwrap();
         assert!(error.to_string().contains("a short array of strings"), "{error}");
+    }
+
+    /// V-CLM-3: clocks may differ by a minute in either direction, and not by a second more.
+    #[test]
+    fn clocks_may_differ_by_a_minute() {
+        let rows = [
+            (1_893_369_539, Err(VapidError::ExpiresTooLate)),
+            (1_893_369_540, Ok(())),
+            (1_893_369_599, Ok(())),
+            (1_893_456_000, Ok(())),
+            (1_893_456_059, Ok(())),
+            (1_893_456_060, Err(VapidError::Expired)),
+        ];
+        for (now, expected) in rows {
+            assert_eq!(check_lifetime(1_893_456_000, now), expected, "{now}");
+        }
+        assert_eq!(
+            check_lifetime(u64::MAX, 1_893_456_000),
+            Err(VapidError::ExpiresTooLate)
+        );
+        assert_eq!(check_lifetime(0, 1_893_456_000), Err(VapidError::Expired));
     }
 
     /// V-CLM-3: without leeway a token dies on its `exp`, and is taken from exactly 24 hours before.
