@@ -187,6 +187,17 @@ pub const HEADER_WITHIN: Duration = SECOND.saturating_mul(10);
 /// any network that an application server stands in.
 pub const BODY_WITHIN: Duration = SECOND.saturating_mul(10);
 
+/// How much is read of a body whose HTTP/1.1 request was refused without it, so that the connection stays. Chosen: three
+/// times [`BODY_BYTES`], so that no push of a usual size costs its sender the connection, and a new one for the next push.
+pub const UNWANTED_BODY_BYTES: usize = 16 * 1024;
+
+/// How long such a body is waited for: its refusal waits too. Chosen: a body follows its head at once, or is long.
+pub const UNWANTED_BODY_WITHIN: Duration = Duration::from_millis(500);
+
+/// For how long a line of the log that any peer can cause is not repeated. Chosen: an operator who looks at the log for a
+/// minute sees it, and a flood of refusals makes it no larger than a megabyte in a day.
+pub const SAME_LINE_AFTER: Duration = MINUTE;
+
 /// From the accepted connection to the end of the TLS handshake. Chosen: as [`HEADER_WITHIN`], for the same reason.
 pub const TLS_HANDSHAKE_WITHIN: Duration = SECOND.saturating_mul(10);
 

@@ -134,7 +134,12 @@ impl Node {
 
     /// SIGTERM: asks the node to leave. [`Node::ended`] tells how it did.
     pub fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).expect("the process can be signalled");
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process can be signalled");
     }
 
     /// Whether the process has ended by itself.

@@ -109,6 +109,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         listeners,
         background,
         admin: AdminListeners::default(),
+        look_at_certificates: None,
     };
     node.serve_admin(admin, &metrics, acceptor.as_ref(), &warnings);
     node.run_background(broker, &told, acceptor, renewer);

@@ -12,6 +12,7 @@
 mod banner;
 mod build;
 mod descriptors;
+mod signals;
 mod stores;
 pub mod transfer;
 
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
+use self::signals::{Caught, Signals};
 use crate::admin::{Admin, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
@@ -56,8 +58,9 @@ fn sentence(what: &str, error: &dyn fmt::Display) -> ServiceError {
     ServiceError(format!("{what}: {error}"))
 }
 
-/// Runs until a signal tells it to leave. SIGTERM drains as configured; SIGINT, which a person at a terminal sends,
-/// drains without delay and spread; a second one of either ends at once (PR-36).
+/// Runs until a signal tells it to leave. SIGTERM and SIGQUIT drain as configured; SIGINT, which a person at a terminal
+/// sends, drains without delay and spread; a second one of them ends at once (PR-36). SIGHUP reads the certificates again;
+/// SIGUSR1 and SIGUSR2 are ignored.
 ///
 /// # Errors
 ///
@@ -68,16 +71,24 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
     node.readiness.ready();
     // After `ready`: a reader of this line may ask at once whether the node is ready.
     banner::announce(&node.facts);
-    let end = tokio::select! {
-        patience = signals.next() => End::Leave(patience),
-        why = node.storage.failed() => End::StorageFailed(why),
-        why = node.background.failed() => End::TaskEnded(why),
+    let end = loop {
+        tokio::select! {
+            caught = signals.next() => match caught {
+                Caught::HangUp => node.read_files_again(),
+                caught => break End::Leave(caught),
+            },
+            why = node.storage.failed() => break End::StorageFailed(why),
+            why = node.background.failed() => break End::TaskEnded(why),
+        }
     };
     match end {
-        End::Leave(patience) => tokio::select! {
-            done = node.leave(patience) => done,
-            _ = signals.next() => {
-                tracing::warn!("second signal: ending at once, without waiting for channels and requests");
+        End::Leave(caught) => tokio::select! {
+            done = node.leave(caught) => done,
+            second = signals.next_end() => {
+                tracing::warn!(
+                    signal = second.name(),
+                    "second signal: ending at once, without waiting for channels and requests"
+                );
                 Ok(())
             }
         },
@@ -99,18 +110,9 @@ pub async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> 
 }
 
 enum End {
-    Leave(Patience),
+    Leave(Caught),
     StorageFailed(String),
     TaskEnded(String),
-}
-
-/// How much time a drain gives to others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Patience {
-    /// As configured: load balancers and user agents are given time.
-    Configured,
-    /// At once: a person waits for the prompt.
-    None,
 }
 
 /// A service that was built: everything that runs, and what it takes to end it.
@@ -124,6 +126,8 @@ struct Node {
     /// All tasks that the service can't do without.
     background: Background,
     admin: AdminListeners,
+    /// Notified when the certificate files are to be looked at now. `None` without TLS.
+    look_at_certificates: Option<Arc<Notify>>,
 }
 
 /// The admin listeners that run. They belong to the background, but end in their own time, which is short.
@@ -143,14 +147,15 @@ impl AdminListeners {
 impl Node {
     /// Drains (PR-36): readiness fails while everything still works, channels go one after the other, requests under way
     /// end, ports close, and storage comes last.
-    async fn leave(mut self, patience: Patience) -> Result<(), ServiceError> {
-        let (delay, spread) = match patience {
-            Patience::Configured => (self.config.delay, self.config.spread),
-            Patience::None => (Duration::ZERO, Duration::ZERO),
+    async fn leave(mut self, caught: Caught) -> Result<(), ServiceError> {
+        let (delay, spread) = match caught {
+            // A person waits for the prompt.
+            Caught::Interrupt => (Duration::ZERO, Duration::ZERO),
+            _ => (self.config.delay, self.config.spread),
         };
         // Storage comes last, and has to have time left.
         let deadline = Instant::now() + self.config.deadline.saturating_sub(STORAGE_CLOSE_WITHIN);
-        tracing::info!(?delay, ?spread, "draining");
+        tracing::info!(signal = caught.name(), ?delay, ?spread, "draining");
         self.readiness.draining();
         sleep_until(deadline.min(Instant::now() + delay)).await;
         let channels_until = deadline - DRAIN_REQUESTS_WITHIN.min(self.config.deadline / 4);
@@ -171,6 +176,19 @@ impl Node {
         self.admin.end().await;
         self.background.end().await;
         close(&*self.storage).await
+    }
+
+    /// Reads again, at once, what is also read again while the service runs.
+    fn read_files_again(&self) {
+        match &self.look_at_certificates {
+            Some(look) => {
+                tracing::info!("SIGHUP: reading the certificate files again");
+                look.notify_one();
+            }
+            None => tracing::info!(
+                "SIGHUP: there are no certificate files to read again; the configuration is read only at the start"
+            ),
+        }
     }
 
     /// Storage failed (PR-5): nothing that it confirmed is in doubt, and nothing more can be confirmed.
@@ -213,7 +231,7 @@ impl Node {
 
     /// Starts what runs beside requests and channels.
     fn run_background(
-        &self,
+        &mut self,
         broker: Arc<Broker>,
         told: &Announcer,
         acceptor: Option<Acceptor>,
@@ -238,8 +256,10 @@ impl Node {
                 match renewer.keep_renewing(acceptor).await {}
             });
         }
+        let look = Arc::new(Notify::new());
+        self.look_at_certificates = Some(Arc::clone(&look));
         background.spawn(Task::CertificateReload, async move {
-            match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {}
+            match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK, &look).await {}
         });
     }
 
@@ -279,29 +299,5 @@ async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {
         Err(_) => Err(ServiceError(
             "storage did not close in time; everything that was confirmed is stored".to_owned(),
         )),
-    }
-}
-
-/// The signals that end the service.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, ServiceError> {
-        let listen =
-            |kind| signal(kind).map_err(|error| ServiceError(format!("cannot listen for signals: {error}")));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Patience {
-        tokio::select! {
-            _ = self.terminate.recv() => Patience::Configured,
-            _ = self.interrupt.recv() => Patience::None,
-        }
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use push_protocol::capability::SealingKey;
 
-use super::{ServiceError, Signals, stores};
+use super::signals::Signals;
+use super::{ServiceError, stores};
 use crate::config::{Config, StorageUrl};
 use crate::random;
 use crate::storage::{Imported, NoSessions, Storage};
@@ -314,12 +315,12 @@ async fn close(storage: &dyn Storage) -> Result<(), TransferCommandError> {
         .map_err(|error| TransferError::Storage(error).into())
 }
 
-/// Resolves when a signal asks to end.
+/// Resolves when a signal asks to end: also SIGHUP, since nothing can be read again here.
 async fn interrupted() -> TransferCommandError {
     match Signals::listen() {
         Ok(mut signals) => {
-            signals.next().await;
-            TransferCommandError::Failed("interrupted".to_owned())
+            let caught = signals.next().await;
+            TransferCommandError::Failed(format!("interrupted by {}", caught.name()))
         }
         Err(error) => error.into(),
     }

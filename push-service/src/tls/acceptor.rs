@@ -17,6 +17,7 @@ use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -155,8 +156,8 @@ impl Acceptor {
         self.certificates.valid_until()
     }
 
-    /// Reloads the certificate when its files change, looking `every` so often, until it is dropped. Files that cannot
-    /// be used are logged once, and looked at again.
+    /// Reloads the certificate when its files change, until it is dropped. It looks `every` so often, and at once when
+    /// `asked` is notified; then it says what it found in any case. Otherwise files that cannot be used are logged once.
     ///
     /// # Panics
     ///
@@ -165,12 +166,15 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub async fn keep_certificate_fresh(&self, every: Duration) -> Infallible {
+    pub async fn keep_certificate_fresh(&self, every: Duration, asked: &Notify) -> Infallible {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_complaint = None;
         loop {
-            ticks.tick().await;
+            let is_asked = tokio::select! {
+                _ = ticks.tick() => false,
+                () = asked.notified() => true,
+            };
             let acceptor = self.clone();
             let Ok(outcome) = spawn_blocking(move || acceptor.reload()).await else {
                 continue; // It panicked, or the runtime is ending; the old certificate stays either way.
@@ -178,7 +182,10 @@ impl Acceptor {
             let complaint = outcome.as_ref().err().map(ToString::to_string);
             match outcome {
                 Ok(true) => tracing::info!("the certificate was reloaded: new connections get the new one"),
-                Err(error) if complaint != last_complaint => {
+                Ok(false) if is_asked => {
+                    tracing::info!("the certificate files have not changed");
+                }
+                Err(error) if is_asked || complaint != last_complaint => {
                     tracing::warn!(%error, "the certificate files have changed, but cannot be used; the old certificate stays \
                          in use");
                 }

@@ -23,7 +23,7 @@ use rustls::sign::CertifiedKey;
 
 use super::challenges::{ACME_TLS, Challenges};
 use super::named::{Directory, Named};
-use super::pem_pair::{PemPair, Stamp};
+use super::pem_pair::{Fingerprint, PemPair};
 use super::self_signed::SelfSigned;
 use super::{TlsError, validity};
 
@@ -91,8 +91,8 @@ pub struct ValidUntil {
 
 /// What tells whether there is anything new.
 struct Loaded {
-    /// What the files were like when the default certificate was loaded from them.
-    default: Stamp,
+    /// What the files held from which the default certificate was loaded.
+    default: Fingerprint,
     directory: Option<Directory>,
 }
 
@@ -106,8 +106,9 @@ impl Certificates {
     ) -> Result<Self, TlsError> {
         let origin = Origin::new(source)?;
         let files = origin.files(&provider)?;
-        let stamp = files.stamp();
-        let default = Arc::new(files.read(&provider)?);
+        let texts = files.load()?;
+        let fingerprint = texts.fingerprint();
+        let default = Arc::new(files.parse(&texts, &provider)?);
         let mut directory = directory.map(Directory::new);
         let mut named = Named::default();
         if let Some(directory) = &mut directory {
@@ -123,7 +124,7 @@ impl Certificates {
             challenges,
             presented: RwLock::new(Presented { default, named }),
             loaded: Mutex::new(Loaded {
-                default: stamp,
+                default: fingerprint,
                 directory,
             }),
         })
@@ -151,17 +152,17 @@ impl Certificates {
         }
     }
 
-    fn reload_default(&self, loaded: &mut Stamp) -> Result<bool, TlsError> {
+    fn reload_default(&self, loaded: &mut Fingerprint) -> Result<bool, TlsError> {
         let files = self.origin.files(&self.provider)?;
-        // Taken before the files are read: what is written in between makes the stamp differ next time.
-        let stamp = files.stamp();
-        if *loaded == stamp {
+        let texts = files.load()?;
+        let fingerprint = texts.fingerprint();
+        if *loaded == fingerprint {
             return Ok(false);
         }
-        let fresh = Arc::new(files.read(&self.provider)?);
+        let fresh = Arc::new(files.parse(&texts, &self.provider)?);
         let mut presented = self.presented.write().unwrap_or_else(PoisonError::into_inner);
         presented.default = fresh;
-        *loaded = stamp;
+        *loaded = fingerprint;
         Ok(true)
     }
 

@@ -26,6 +26,8 @@ pub enum TlsError {
         /// What was found.
         source: pem::Error,
     },
+    /// The private key in this file needs a password.
+    Encrypted(PathBuf),
     /// The key, or the certificate, is of a kind that cannot be used.
     Unusable {
         /// The certificate's file.
@@ -82,6 +84,15 @@ impl fmt::Display for TlsError {
                     file.display()
                 )
             }
+            Self::Encrypted(file) => {
+                let file = file.display();
+                write!(
+                    out,
+                    "the key is encrypted: {file} needs a password, and the service cannot ask for one. Write a copy that needs \
+                     none, which only the service's user can read, and configure that one: \
+                     `umask 077; openssl pkey -in {file} -out NEW.key`"
+                )
+            }
             Self::Unusable {
                 certificate,
                 key,
@@ -132,7 +143,11 @@ impl error::Error for TlsError {
             Self::NotPem { source, .. } => Some(source),
             Self::Unusable { source, .. } | Self::Setup(source) => Some(source),
             Self::NotGenerated(source) => Some(source),
-            Self::Mismatch { .. } | Self::BadName(_) | Self::TooMany(_) | Self::NoAuthorities => None,
+            Self::Encrypted(_)
+            | Self::Mismatch { .. }
+            | Self::BadName(_)
+            | Self::TooMany(_)
+            | Self::NoAuthorities => None,
         }
     }
 }

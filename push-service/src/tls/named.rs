@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
 use super::TlsError;
-use super::pem_pair::{PemPair, Stamp};
+use super::pem_pair::{Fingerprint, PemPair};
 use crate::defaults::TLS_DIRECTORY_PAIRS;
 
 /// The pairs of a directory, as they were loaded.
@@ -25,10 +25,10 @@ pub(super) struct Directory {
     pairs: Vec<LoadedPair>,
 }
 
-/// A pair, and what its files were like when it was loaded.
+/// A pair, and what its files held when it was loaded.
 struct LoadedPair {
     files: PemPair,
-    stamp: Stamp,
+    fingerprint: Fingerprint,
     certificate: Arc<CertifiedKey>,
 }
 
@@ -66,25 +66,21 @@ impl Directory {
             complaint: None,
         };
         for files in listed {
-            // Taken before the files are read: what is written in between makes the stamp differ next time.
-            let stamp = files.stamp();
-            match before.remove(&files.certificate) {
-                Some(old) if old.stamp == stamp => self.pairs.push(old),
-                old => match files.read(provider) {
-                    Ok(certificate) => {
-                        looked.changed = true;
-                        let certificate = Arc::new(certificate);
-                        self.pairs.push(LoadedPair {
-                            files,
-                            stamp,
-                            certificate,
-                        });
-                    }
-                    Err(error) => {
-                        looked.complaint.get_or_insert(error);
-                        self.pairs.extend(old);
-                    }
-                },
+            let old = before.remove(&files.certificate);
+            match load(&files, old.as_ref(), provider) {
+                Ok(None) => self.pairs.extend(old),
+                Ok(Some((certificate, fingerprint))) => {
+                    looked.changed = true;
+                    self.pairs.push(LoadedPair {
+                        files,
+                        fingerprint,
+                        certificate,
+                    });
+                }
+                Err(error) => {
+                    looked.complaint.get_or_insert(error);
+                    self.pairs.extend(old);
+                }
             }
         }
         looked.changed |= !before.is_empty();
@@ -123,6 +119,21 @@ impl Directory {
         listed.sort_by(|one, other| one.certificate.cmp(&other.certificate));
         Ok(listed)
     }
+}
+
+/// The pair in these files; `None` if they hold what `old` was loaded from.
+fn load(
+    files: &PemPair,
+    old: Option<&LoadedPair>,
+    provider: &CryptoProvider,
+) -> Result<Option<(Arc<CertifiedKey>, Fingerprint)>, TlsError> {
+    let texts = files.load()?;
+    let fingerprint = texts.fingerprint();
+    if old.is_some_and(|old| old.fingerprint == fingerprint) {
+        return Ok(None);
+    }
+    let certificate = Arc::new(files.parse(&texts, provider)?);
+    Ok(Some((certificate, fingerprint)))
 }
 
 /// Certificates by name, wildcards (`*.example.net`) among them.

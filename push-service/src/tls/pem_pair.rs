@@ -2,11 +2,10 @@
 //!
 //! What it deliberately does not know: who writes the files, and what the certificate is presented for.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use ring::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -24,6 +23,17 @@ pub(super) struct PemPair {
     pub(super) key: PathBuf,
 }
 
+/// What the files of a pair hold.
+pub(super) struct PemTexts {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// What tells that the files hold something else than before. Their size and time do not: tools that write a certificate
+/// may keep both.
+#[derive(PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
 impl PemPair {
     /// Both in one file.
     pub(super) fn one_file(file: &Path) -> Self {
@@ -33,17 +43,33 @@ impl PemPair {
         }
     }
 
-    /// Reads both, and checks that they belong together.
-    pub(super) fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-        let chain = read_pem(&self.certificate, "certificate", |text| {
-            let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
-            if chain.is_empty() {
-                Err(pem::Error::NoItemsFound)
+    /// Reads both files.
+    pub(super) fn load(&self) -> Result<PemTexts, TlsError> {
+        Ok(PemTexts {
+            certificate: read_file(&self.certificate)?,
+            key: read_file(&self.key)?,
+        })
+    }
+
+    /// Takes what was loaded from these files, and checks that both belong together.
+    pub(super) fn parse(
+        &self,
+        texts: &PemTexts,
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsError> {
+        let chain = CertificateDer::pem_slice_iter(&texts.certificate).collect::<Result<Vec<_>, _>>();
+        let chain = chain.and_then(|chain| match chain.is_empty() {
+            true => Err(pem::Error::NoItemsFound),
+            false => Ok(chain),
+        });
+        let chain = chain.map_err(|source| not_pem(&self.certificate, "certificate", source))?;
+        let key = PrivateKeyDer::from_pem_slice(&texts.key).map_err(|source| {
+            if is_encrypted(&texts.key) {
+                TlsError::Encrypted(self.key.clone())
             } else {
-                Ok(chain)
+                not_pem(&self.key, "private key", source)
             }
         })?;
-        let key = read_pem(&self.key, "private key", PrivateKeyDer::from_pem_slice)?;
         CertifiedKey::from_der(chain, key, provider).map_err(|error| {
             let (certificate, key) = (self.certificate.clone(), self.key.clone());
             match error {
@@ -59,56 +85,43 @@ impl PemPair {
         })
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
-        Stamp {
-            certificate: FileStamp::of(&self.certificate),
-            key: FileStamp::of(&self.key),
-        }
+    /// Reads both, and checks that they belong together.
+    pub(super) fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+        self.parse(&self.load()?, provider)
     }
 }
 
-fn read_pem<T>(
-    file: &Path,
-    expected: &'static str,
-    parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
-) -> Result<T, TlsError> {
-    let text = fs::read(file).map_err(|source| TlsError::Unreadable {
+impl PemTexts {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut context = Context::new(&SHA256);
+        for text in [&self.certificate, &self.key] {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text);
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        Fingerprint(fingerprint)
+    }
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(file).map_err(|source| TlsError::Unreadable {
         file: file.into(),
-        source,
-    })?;
-    parse(&text).map_err(|source| TlsError::NotPem {
-        file: file.into(),
-        expected,
         source,
     })
 }
 
-/// What tells that the files are not the ones that were read.
-#[derive(PartialEq, Eq)]
-pub(super) struct Stamp {
-    certificate: Option<FileStamp>,
-    key: Option<FileStamp>,
-}
-
-/// Of the file that a link leads to, so that a switched link (as of a mounted secret) counts as a change.
-#[derive(PartialEq, Eq)]
-struct FileStamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    number: u64,
-}
-
-impl FileStamp {
-    fn of(file: &Path) -> Option<Self> {
-        let about: io::Result<Metadata> = fs::metadata(file);
-        about.ok().map(|about| Self {
-            modified: about.modified().ok(),
-            length: about.len(),
-            number: file_number(&about),
-        })
+fn not_pem(file: &Path, expected: &'static str, source: pem::Error) -> TlsError {
+    TlsError::NotPem {
+        file: file.into(),
+        expected,
+        source,
     }
 }
 
-fn file_number(about: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(about)
+/// Whether a key is there that needs a password: PKCS #8's form (RFC 5958 §3), or that of OpenSSL before it (RFC 1421
+/// §4.6.1.1).
+fn is_encrypted(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use push_tests::listener::Agent;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 /// "The state directory is missing, in use, damaged or not writable."
@@ -168,4 +169,25 @@ async fn an_idle_agent_ends_at_once() {
     assert!(ended.success(), "{ended}: {}", listener.log().text());
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(1), "it took {took:?}");
+}
+
+/// SIGHUP and SIGQUIT end `listen` in order, as SIGTERM does; SIGUSR1 and
+/// SIGUSR2 end nothing.
+#[tokio::test]
+async fn signals_end_it_in_order() {
+    let node = Node::start(Settings::new()).await;
+    let agent = Agent::at(&node.connector());
+    let subscription = agent.subscribe("door", &[]).await;
+    for end in [Signal::HUP, Signal::QUIT, Signal::TERM, Signal::INT] {
+        let mut listener = agent.listen(&[]);
+        listener.says(&["connected"]).await;
+        for nothing in [Signal::USR1, Signal::USR2] {
+            listener.signal(nothing);
+        }
+        agent.send(&subscription, "after them").await;
+        listener.receives("door", "after them").await;
+        listener.signal(end);
+        let status = listener.ended().await;
+        assert!(status.success(), "{end:?}: {status}: {}", listener.log().text());
+    }
 }

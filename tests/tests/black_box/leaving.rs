@@ -5,6 +5,7 @@ use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::user_agent::UserAgent;
 use push_tests::within;
+use rustix::process::Signal;
 
 /// PR-36: after SIGTERM `/readyz` fails while the service goes on serving; then channels are closed with 1001 and the
 /// process ends with success. An acknowledgement on the way is still taken.
@@ -59,4 +60,45 @@ async fn a_second_word_ends_at_once() {
     within("/readyz fails", failing).await;
     node.terminate();
     node.ended().await;
+}
+
+/// PR-36: SIGQUIT drains as SIGTERM does, and the log names the signal; SIGHUP, SIGUSR1 and SIGUSR2 end nothing, also beside a
+/// drain.
+#[tokio::test]
+async fn only_some_signals_end_the_service() {
+    for (signal, name) in [
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::INT, "SIGINT"),
+    ] {
+        let settings = Settings::new()
+            .set("drain.delay", "300ms")
+            .set("drain.spread", "0s");
+        let mut node = Node::start(settings).await;
+        let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
+        let subscription = agent.subscribe(None).await;
+        let mut server = Http::connect(&node.connector()).await.unwrap();
+        for nothing in [Signal::USR1, Signal::USR2, Signal::HUP] {
+            node.signal(nothing);
+        }
+        node.log()
+            .wait_for_line(&["SIGHUP", "no certificate files"])
+            .await;
+        let answer = server
+            .push(&Push::new(&subscription.push_resource, "after"))
+            .await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        agent.receives("after").await;
+
+        node.signal(signal);
+        let drains = node.log().wait_for("draining").await;
+        assert_eq!(drains.expect("it drains")["signal"], name);
+        for nothing in [Signal::USR1, Signal::USR2, Signal::HUP] {
+            node.signal(nothing);
+        }
+        assert_eq!(agent.closed().await.code, 1001);
+        let (status, log) = node.ended().await;
+        assert!(status.success(), "{name}: {status}: {}", log.text());
+        assert!(!log.text().contains("second signal"), "{}", log.text());
+    }
 }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use push_tests::certificate::Certificate;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
+use rustix::process::Signal;
 use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,4 +67,45 @@ async fn the_end_of_the_certificate_is_told() {
     let clear = Node::start(Settings::new()).await;
     let text = clear.ask_admin("/metrics").await.text();
     assert!(!text.contains("certificate_expiry"), "{text}");
+}
+
+/// SIGHUP: a renewed certificate is presented at once, and the log says so; if the files cannot be used, it says that, and the
+/// old one stays.
+#[tokio::test]
+async fn a_hang_up_reads_the_certificate_again() {
+    let (node, address) = node(&[KEY]).await;
+    let old = node.certificate().clone();
+    assert!(
+        ask(address, &old.trusted_by_client(&["http/1.1"]))
+            .await
+            .is_some()
+    );
+    node.signal(Signal::HUP);
+    node.log()
+        .wait_for_line(&["the certificate files have not changed"])
+        .await
+        .unwrap();
+
+    let directory = old.certificate.parent().unwrap();
+    let new = Certificate::make(address.ip(), directory);
+    node.signal(Signal::HUP);
+    node.log()
+        .wait_for_line(&["the certificate was reloaded"])
+        .await
+        .unwrap();
+    assert_eq!(ask(address, &old.trusted_by_client(&["http/1.1"])).await, None);
+    let trusting = new.trusted_by_client(&["http/1.1"]);
+    assert_eq!(ask(address, &trusting).await, Some(HandshakeKind::Full));
+
+    std::fs::write(&new.key, "torn").unwrap();
+    node.signal(Signal::HUP);
+    node.log()
+        .wait_for_line(&["cannot be used", "the old certificate stays"])
+        .await
+        .unwrap();
+    assert!(
+        ask(address, &new.trusted_by_client(&["http/1.1"]))
+            .await
+            .is_some()
+    );
 }

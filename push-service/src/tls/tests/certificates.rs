@@ -11,6 +11,7 @@ use rustls::version::TLS13;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::duplex;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 use super::{Acceptor, CertificateSource, Directory, ROOMY, acceptor, peer_config};
@@ -104,7 +105,7 @@ async fn the_files_are_looked_at_again_and_again() {
     // The task that keeps the certificate fresh takes a changed pair without being asked.
     let directory = Directory::new();
     let (source, certificate, key) = files(&directory);
-    let acceptor = Acceptor::new(source).unwrap();
+    let (acceptor, unasked) = (Acceptor::new(source).unwrap(), Notify::new());
     issue(&certificate, &key);
     let taken = async {
         let expected = Some(certificate_in(&certificate));
@@ -113,9 +114,91 @@ async fn the_files_are_looked_at_again_and_again() {
         }
     };
     tokio::select! {
-        never = acceptor.keep_certificate_fresh(Duration::from_secs(60)) => match never {},
+        never = acceptor.keep_certificate_fresh(Duration::from_secs(60), &unasked) => match never {},
         () = taken => {}
     }
+}
+
+#[tokio::test]
+async fn the_files_are_looked_at_when_that_is_asked_for() {
+    // A changed pair is taken at once, and not only at the next look.
+    let directory = Directory::new();
+    let (source, certificate, key) = files(&directory);
+    let acceptor = Acceptor::new(source).unwrap();
+    let (asked, hour) = (Notify::new(), Duration::from_secs(3_600));
+    let taken = async {
+        // The first look is over.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        issue(&certificate, &key);
+        asked.notify_one();
+        let expected = Some(certificate_in(&certificate));
+        while presented(&acceptor, &certificate, "localhost").await != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        never = acceptor.keep_certificate_fresh(hour, &asked) => match never {},
+        () = taken => {}
+    }
+}
+
+#[test]
+fn a_certificate_is_compared_by_its_content() {
+    // A pair of the same size and time is another pair if it holds something else; the same pair written again is not.
+    let directory = Directory::new();
+    let (source, certificate, key) = files(&directory);
+    let pad = |file: &Path| {
+        let mut text = fs::read(file).unwrap();
+        text.resize(4_096, b'\n');
+        // Written in place: the inode stays too.
+        fs::write(file, text).unwrap();
+        let open = fs::File::options().write(true).open(file).unwrap();
+        open.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))
+            .unwrap();
+    };
+    for file in [&certificate, &key] {
+        pad(file);
+    }
+    let acceptor = Acceptor::new(source).unwrap();
+    assert!(!acceptor.reload().unwrap());
+    issue(&certificate, &key);
+    for file in [&certificate, &key] {
+        pad(file);
+    }
+    assert!(acceptor.reload().unwrap());
+    fs::write(&certificate, fs::read(&certificate).unwrap()).unwrap();
+    assert!(!acceptor.reload().unwrap());
+}
+
+#[test]
+fn an_encrypted_key_is_named_as_such() {
+    // Both forms that openssl writes: the sentence names the file, and says what to do.
+    let directory = Directory::new();
+    let (source, certificate, key) = files(&directory);
+    let pkcs8 = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH0MF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAk\n\
+                 -----END ENCRYPTED PRIVATE KEY-----\n";
+    let traditional = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F3C\n\nMIH0MF8G\n\
+                       -----END EC PRIVATE KEY-----\n";
+    for text in [pkcs8, traditional] {
+        fs::write(&key, text).unwrap();
+        let refused = refusal(source.clone());
+        assert!(matches!(refused, TlsError::Encrypted(_)), "{refused}");
+        let sentence = refused.to_string();
+        for part in [
+            "the key is encrypted",
+            &key.display().to_string(),
+            "openssl pkey -in",
+        ] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+    }
+    // One file for both, as some tools write it.
+    fs::write(&key, [fs::read(&certificate).unwrap(), pkcs8.into()].concat()).unwrap();
+    let both = CertificateSource::Files {
+        certificate: key.clone(),
+        key,
+    };
+    assert!(matches!(refusal(both), TlsError::Encrypted(_)));
 }
 
 #[test]

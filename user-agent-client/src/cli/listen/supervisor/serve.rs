@@ -11,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use user_agent_client::defaults::KILLED_WITHIN;
@@ -20,15 +19,13 @@ use super::request::{PACKET_BYTES, Request, Requests};
 use super::{Report, open_lock};
 use crate::cli::args::Supervise;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::signals;
 
 /// The hidden command. Its standard input is the socket for requests.
 pub(in crate::cli) async fn supervise(arguments: Supervise) -> Result<Exit, Failure> {
     let ended = async {
         // It ends after `listen`: a service manager sends SIGTERM to all processes at once, but the commands are to be finished.
-        // The signals get handlers, because commands would inherit that they are ignored.
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let _ = signal(kind)?;
-        }
+        signals::outlive()?;
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         // Held until this process is gone. Nothing else has to be done meanwhile, so it may block: `listen` has a deadline.
         let lock = open_lock(&arguments.lock);
