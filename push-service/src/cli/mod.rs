@@ -3,12 +3,11 @@
 //! Knows words and exit codes; everything else is the service's.
 
 mod healthcheck;
+mod output;
 mod serve;
 mod storage;
 mod transfer;
 
-use std::fmt::Display;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +16,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use push_protocol::capability::SealingKey;
 
+use self::output::{complain, print, say};
 use crate::config::{self, Config};
 
 /// Everything went as asked.
@@ -55,8 +55,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the service. SIGTERM or Ctrl-C ends it after all channels were closed one by one; a second signal ends it at
-    /// once
+    /// Run the service. SIGTERM, SIGQUIT or Ctrl-C ends it after all channels were closed one by one; a second signal ends
+    /// it at once. SIGHUP reads the certificate files again
     Serve(Source),
     /// Check or print the configuration
     #[command(subcommand)]
@@ -142,16 +142,16 @@ struct Healthcheck {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let code = match CommandLine::parse().command {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(asked) => return ExitCode::from(output::help(&asked)),
+    };
+    let code = match line.command {
         Command::Serve(source) => with_config(&source, serve::serve),
-        Command::Config(ConfigCommand::Check(source)) => with_config(&source, |config| {
-            println!("ok\n\n{config}");
-            OK
-        }),
-        Command::Config(ConfigCommand::PrintDefault) => {
-            print!("{}", config::template());
-            OK
+        Command::Config(ConfigCommand::Check(source)) => {
+            with_config(&source, |config| print(format_args!("ok\n\n{config}\n")))
         }
+        Command::Config(ConfigCommand::PrintDefault) => print(config::template()),
         Command::Keys(KeysCommand::Generate) => generate_key(),
         Command::Keys(KeysCommand::Show(source)) => {
             with_config(&source, |config| transfer::show_keys(&config))
@@ -187,22 +187,16 @@ fn generate_key() -> u8 {
     if let Err(error) = SystemRandom::new().fill(&mut bits) {
         return complain("the system's random source failed", &error, FAILED);
     }
-    println!("{}", SealingKey::from_random(bits).to_base64url());
-    eprintln!(
-        "\nKeep it secret. Set the same list of keys on every node:\n\
+    let printed = print(format_args!("{}\n", SealingKey::from_random(bits).to_base64url()));
+    if printed != OK {
+        return printed;
+    }
+    say("\nKeep it secret. Set the same list of keys on every node:\n\
          \n    [security]\n    sealing_keys = [\"THE KEY\"]\n\
          \nor PUSH_SERVICE__SECURITY__SEALING_KEYS, with commas between the keys. The first key seals new URLs; every key\n\
          in the list opens old ones. To rotate on several nodes: first add the new key at the end of the list on every\n\
-         node, then move it to the front. Removing a key ends all subscriptions that were sealed with it."
-    );
+         node, then move it to the front. Removing a key ends all subscriptions that were sealed with it.");
     OK
-}
-
-/// Says on standard error what went wrong, and passes the exit code on.
-fn complain(what: &str, why: &dyn Display, code: u8) -> u8 {
-    let why = why.to_string().replace('\n', "\n  ");
-    let _ = writeln!(std::io::stderr(), "push-service: {what}:\n  {why}");
-    code
 }
 
 #[cfg(test)]

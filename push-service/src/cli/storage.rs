@@ -1,6 +1,6 @@
 //! `push-service storage`: what an operator decides about a storage that lost its data.
 
-use super::{FAILED, MISCONFIGURED, OK, complain, serve};
+use super::{FAILED, MISCONFIGURED, complain, print, serve};
 use crate::config::Config;
 use crate::service;
 
@@ -10,18 +10,12 @@ pub(super) fn begin_anew(config: &Config) -> u8 {
     serve::run(async {
         match service::begin_anew(config).await {
             Ok(Some(0)) => {
-                println!(
-                    "no data is lost: all 1,024 parts of the store have their mark; nothing was changed"
-                );
-                OK
+                print("no data is lost: all 1,024 parts of the store have their mark; nothing was changed\n")
             }
-            Ok(Some(lost)) => {
-                println!(
-                    "{lost} of 1,024 parts of the store had lost their data and now start empty; their \
-                     subscriptions are unknown from now on"
-                );
-                OK
-            }
+            Ok(Some(lost)) => print(format_args!(
+                "{lost} of 1,024 parts of the store had lost their data and now start empty; their \
+                 subscriptions are unknown from now on\n"
+            )),
             Ok(None) => {
                 let why = "storage.url is not a Redis, and this command is only for Redis";
                 complain(trouble, &why, MISCONFIGURED)

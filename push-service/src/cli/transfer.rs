@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use super::{FAILED, MISCONFIGURED, OK, complain, serve};
+use super::{FAILED, MISCONFIGURED, OK, complain, print, say, serve};
 use crate::config::Config;
 use crate::service::transfer::{self, FileArgument, TransferCommandError};
 use crate::storage::Imported;
@@ -12,21 +12,21 @@ use crate::storage::Imported;
 pub(super) fn export(config: &Config, file: &Path) -> u8 {
     run("nothing was exported", "nothing was exported", async {
         let (counts, left_behind) = transfer::export(config, &file_argument(file)).await?;
-        eprintln!(
+        say(format_args!(
             "Exported {} user agents, {} subscriptions and {} messages.",
             counts.user_agents, counts.subscriptions, counts.messages
-        );
+        ));
         if left_behind.expired + left_behind.abandoned > 0 {
-            eprintln!(
+            say(format_args!(
                 "Not exported: {} expired messages, and {} user agents whose retention is over.",
                 left_behind.expired, left_behind.abandoned
-            );
+            ));
         }
-        eprintln!(
+        say(
             "The file has no sealing keys, and endpoints work only with them: print them with `push-service \
-             keys show`."
+             keys show`.",
         );
-        Ok(())
+        Ok(OK)
     })
 }
 
@@ -37,8 +37,8 @@ pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
         "the import stopped before its end",
         async {
             let imported = transfer::import(config, &file_argument(file), merge).await?;
-            eprint!("{}", report(imported));
-            Ok(())
+            say(report(imported).trim_end());
+            Ok(OK)
         },
     )
 }
@@ -52,15 +52,17 @@ pub(super) fn show_keys(config: &Config) -> u8 {
                 "security.sealing_keys is empty".to_owned(),
             ));
         }
-        for key in keys {
-            println!("{}", key.to_base64url());
+        let lines: String = keys.iter().map(|key| key.to_base64url() + "\n").collect();
+        let printed = print(lines);
+        if printed != OK {
+            return Ok(printed);
         }
-        eprintln!(
+        say(
             "\nKeep these keys secret: with them anyone can read and forge the URLs of all subscriptions. In the\n\
              configuration of the new service, put all of them into security.sealing_keys, in this order: the first\n\
-             key seals, every key opens."
+             key seals, every key opens.",
         );
-        Ok(())
+        Ok(OK)
     })
 }
 
@@ -104,11 +106,11 @@ fn file_argument(file: &Path) -> FileArgument {
     }
 }
 
-/// Does the work, and says on standard error why it was refused or failed.
-fn run(refused: &str, failed: &str, work: impl Future<Output = Result<(), TransferCommandError>>) -> u8 {
+/// Does the work, which returns the exit code, and says on standard error why it was refused or failed.
+fn run(refused: &str, failed: &str, work: impl Future<Output = Result<u8, TransferCommandError>>) -> u8 {
     serve::run(async {
         match work.await {
-            Ok(()) => OK,
+            Ok(code) => code,
             Err(error @ TransferCommandError::Refused(_)) => complain(refused, &error, MISCONFIGURED),
             Err(error @ TransferCommandError::Failed(_)) => complain(failed, &error, FAILED),
         }

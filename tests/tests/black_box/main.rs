@@ -10,6 +10,7 @@
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`attacks`]: hostile peers.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
+//! - [`commands`]: the other commands, where what they print cannot be written.
 //! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
 //! - [`tls`]: resumption at another node, and what metrics say of the certificate.
 //! - [`moving`]: everything goes to another storage.
@@ -25,6 +26,7 @@ mod agent_wishes;
 mod attacks;
 mod bad_frames;
 mod bad_requests;
+mod commands;
 mod leaving;
 mod limits;
 mod logging;

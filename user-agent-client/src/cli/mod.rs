@@ -30,9 +30,20 @@ use exit::{Exit, Failure};
 
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let done = match CommandLine::try_parse() {
+        Ok(line) => command(line),
+        Err(asked) => console::help(&asked),
+    };
+    done.unwrap_or_else(|failure| {
+        console::complain(&failure);
+        failure.exit
+    })
+    .into()
+}
+
+fn command(line: CommandLine) -> Result<Exit, Failure> {
     log(line.verbose);
-    let done = match line.command {
+    match line.command {
         Command::Subscribe(arguments) => run(subscribe::subscribe(arguments)),
         Command::Listen(arguments) => run(listen::listen(arguments)),
         Command::Unsubscribe(arguments) => run(unsubscribe::unsubscribe(arguments)),
@@ -41,12 +52,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys(arguments) => keys::keys(&arguments),
         Command::Supervise(arguments) => run(listen::supervisor::supervise(arguments)),
         Command::Completions(arguments) => completions(&arguments),
-    };
-    done.unwrap_or_else(|failure| {
-        console::complain(&failure);
-        failure.exit
-    })
-    .into()
+    }
 }
 
 /// One thread is enough: a user agent is one task, and what a message costs is spent in commands and on the network.
