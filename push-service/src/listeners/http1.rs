@@ -3,30 +3,32 @@
 //! After a 101, hyper gives the raw stream back and is gone: an idle channel keeps nothing of it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::permits::Permit;
 use super::stream::{HeadWatch, HttpStream};
 use super::{Context, Peer, handshake};
 use crate::budgets::{Budgets, Payer};
 use crate::channels::EventStream;
-use crate::defaults::{COST_CHANNEL, COST_REQUEST};
+use crate::defaults::{COST_CHANNEL, COST_REQUEST, UNWANTED_BODY_BYTES, UNWANTED_BODY_WITHIN};
 use crate::metrics::Refused;
-use crate::resources::{self, Answer, BrokenBody, Form, Monitoring, RequestBody};
+use crate::resources::{self, Answer, BrokenBody, Form, IsOverBudget, Monitoring, RequestBody};
 
 /// Serves the connection to its end. Draining, it ends after the request under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
@@ -103,7 +105,9 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         self.head.turn();
-        let (head, mut body) = request.into_parts();
+        let is_framed_once = self.head.is_framed_once();
+        let (head, body) = request.into_parts();
+        let mut body = Http1Body::new(body);
         let payer = self.context.payer_of(self.peer, self.payer, &head.headers);
         let early = match self.refused(&head, &body) {
             Some(refused) => {
@@ -129,14 +133,19 @@ impl Exchange<'_> {
                 .answer(&head, &mut body, payer)
                 .await
             {
-                Answer::Whole(response) => response.map(Body::whole),
+                Answer::Whole(response) => {
+                    if is_worth_reading_on(&response, &head.headers) {
+                        body.skip_rest(&head.headers).await;
+                    }
+                    response.map(Body::whole)
+                }
                 Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
             },
         };
-        let is_left = !body.is_end_stream();
-        // hyper has dropped a Content-Length that came with it. A proxy that used that length may have put other
-        // peers' requests where we would read the next one (RFC 9112 §6.1, §11.2).
-        let is_doubtful = self.peer == Peer::Proxy && head.headers.contains_key(TRANSFER_ENCODING);
+        let is_left = !body.is_over();
+        // hyper drops a Content-Length that comes with a transfer coding. A proxy in front that used that length may have
+        // put other peers' requests where we would read the next one (RFC 9112 §6.1, §11.2).
+        let is_doubtful = head.headers.contains_key(TRANSFER_ENCODING) && !is_framed_once;
         if is_left || is_doubtful {
             // What is still to come of the body would be read as the next request.
             response
@@ -163,20 +172,20 @@ impl Exchange<'_> {
     }
 
     /// The answer to what hyper lets pass and HTTP/1.1 does not (RFC 9112 §3.2, §6.1; RFC 6455 §4.1).
-    fn refused(&self, head: &Parts, body: &Incoming) -> Option<Response<Bytes>> {
+    fn refused(&self, head: &Parts, body: &Http1Body) -> Option<Response<Bytes>> {
         let hosts = head.headers.get_all(HOST).iter().count();
-        let coding = head.headers.get(TRANSFER_ENCODING);
+        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
         let (status, why) = if head.version == Version::HTTP_11 && hosts != 1 {
             (
                 StatusCode::BAD_REQUEST,
                 "A request must have exactly one Host header field.",
             )
-        } else if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        } else if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
             (
                 StatusCode::NOT_IMPLEMENTED,
                 "The transfer coding is not supported; only chunked is.",
             )
-        } else if handshake::is_asked_for(&head.headers) && !body.is_end_stream() {
+        } else if handshake::is_asked_for(&head.headers) && !body.is_over() {
             (
                 StatusCode::BAD_REQUEST,
                 "A request for a WebSocket must not have a body.",
@@ -190,11 +199,14 @@ impl Exchange<'_> {
 
     /// The answer to a request that wants to become a channel, at a path where that can be.
     async fn upgrade(&self, head: &Parts, payer: Payer) -> Option<Response<Bytes>> {
-        let path = head.uri.path();
-        if !handshake::is_asked_for(&head.headers) || resources::is_resource(path) {
+        if !handshake::is_asked_for(&head.headers) {
             return None;
         }
-        if !self.context.handlers.channel_path.admits(path) {
+        let path = resources::unescaped(head.uri.path());
+        if resources::is_resource(&path) {
+            return None;
+        }
+        if !self.context.handlers.channel_path.admits(&path) {
             self.context.metrics.refused(Refused::Forbidden);
             return Some(resources::not_found());
         }
@@ -269,12 +281,69 @@ impl hyper::body::Body for Body {
     }
 }
 
-impl RequestBody for Incoming {
-    fn poll_chunk(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>> {
-        self.poll_frame(cx).map(|frame| match frame? {
+/// A request's body, which knows whether all of it was read: hyper's own does not say so of a chunked one.
+struct Http1Body {
+    incoming: Incoming,
+    is_over: bool,
+}
+
+impl Http1Body {
+    fn new(incoming: Incoming) -> Self {
+        Self {
+            is_over: incoming.is_end_stream(),
+            incoming,
+        }
+    }
+
+    /// Whether the next request follows.
+    fn is_over(&self) -> bool {
+        self.is_over || self.incoming.is_end_stream()
+    }
+
+    /// Reads the rest of a body whose request was answered without it, so that the connection can be kept. Within bounds:
+    /// what is longer, or does not come soon, ends the connection.
+    async fn skip_rest(&mut self, headers: &HeaderMap) {
+        let length = headers.get(CONTENT_LENGTH).and_then(|line| line.to_str().ok());
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        if self.is_over() || length.is_some_and(|length| length > UNWANTED_BODY_BYTES) {
+            return;
+        }
+        let rest = async {
+            let mut skipped = 0;
+            while let Some(Ok(chunk)) = poll_fn(|cx| Pin::new(&mut *self).poll_chunk(cx)).await {
+                skipped += chunk.len();
+                if skipped > UNWANTED_BODY_BYTES {
+                    return;
+                }
+            }
+        };
+        // Either way: the connection ends if there is more.
+        let _ = timeout(UNWANTED_BODY_WITHIN, rest).await;
+    }
+}
+
+/// Whether the connection is to be kept after this answer. Not if its peer has spent its budget, or sends too slowly; and a
+/// peer that waits for a 100 would be asked for a body that is not wanted (RFC 9110 §10.1.1).
+fn is_worth_reading_on(response: &Response<Bytes>, headers: &HeaderMap) -> bool {
+    response.status() != StatusCode::REQUEST_TIMEOUT
+        && response.extensions().get::<IsOverBudget>().is_none()
+        && !headers.contains_key(EXPECT)
+}
+
+impl RequestBody for Http1Body {
+    fn poll_chunk(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenBody>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        Poll::Ready(match frame {
             // Trailers are no content.
-            Ok(frame) => Some(Ok(frame.into_data().unwrap_or_default())),
-            Err(_) => Some(Err(BrokenBody)),
+            Some(Ok(frame)) => Some(Ok(frame.into_data().unwrap_or_default())),
+            Some(Err(_)) => Some(Err(BrokenBody)),
+            None => {
+                self.is_over = true;
+                None
+            }
         })
     }
 }

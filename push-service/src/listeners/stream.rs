@@ -88,6 +88,8 @@ pub(super) struct HttpStream {
     head: Option<HeadWatch>,
     /// At which turn the bytes of a head came last.
     head_begun: Option<u32>,
+    /// How the body of the request is framed whose head comes at this turn.
+    framing: (u32, HeadScan),
     /// Runs while the rest of a head is waited for. Most heads come whole and need no timer.
     head_due: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing. Made when that happens, so that most connections never have one.
@@ -108,6 +110,7 @@ impl HttpStream {
             first,
             head: None,
             head_begun: None,
+            framing: (0, HeadScan::default()),
             head_due: None,
             stalled: None,
             watch: None,
@@ -193,8 +196,15 @@ impl WriteWatch {
 #[derive(Clone, Default)]
 pub(super) struct HeadWatch {
     within: Duration,
+    shared: Arc<HeadProgress>,
+}
+
+#[derive(Default)]
+struct HeadProgress {
     /// Rises when a head is whole and when its request was answered: odd in between.
-    turns: Arc<AtomicU32>,
+    turns: AtomicU32,
+    /// Whether the stream has seen all of the head, and no `Content-Length` in it.
+    has_no_length: AtomicBool,
 }
 
 impl HeadWatch {
@@ -202,13 +212,65 @@ impl HeadWatch {
     pub(super) fn new(within: Duration) -> Self {
         Self {
             within,
-            turns: Arc::default(),
+            shared: Arc::default(),
         }
     }
 
     /// Told when a head is whole, and again when its request is answered.
     pub(super) fn turn(&self) {
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.shared.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the head that is whole now certainly has no `Content-Length`. Asked after the first turn; one answer for
+    /// each head.
+    ///
+    /// hyper drops that field if there is a transfer coding, and then nobody would know that there were two framings.
+    pub(super) fn is_framed_once(&self) -> bool {
+        self.shared.has_no_length.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Looks through a head, as its bytes come, for one field.
+#[derive(Default)]
+struct HeadScan {
+    /// The beginning of the line that comes.
+    line: [u8; CONTENT_LENGTH.len()],
+    /// How many bytes of that line have come.
+    length: usize,
+    has_lines: bool,
+    has_length: bool,
+    is_over: bool,
+}
+
+const CONTENT_LENGTH: &[u8] = b"content-length:";
+
+impl HeadScan {
+    fn came(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !self.is_over {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let part = &rest[..end.unwrap_or(rest.len())];
+            if let Some(room) = self.line.get_mut(self.length..) {
+                let kept = part.len().min(room.len());
+                room[..kept].copy_from_slice(&part[..kept]);
+            }
+            self.length += part.len();
+            let Some(end) = end else { return };
+            self.line_ends();
+            rest = &rest[end + 1..];
+        }
+    }
+
+    /// Empty lines before the first one are not part of the head (RFC 9112 §2.2).
+    fn line_ends(&mut self) {
+        let line = &self.line[..self.length.min(self.line.len())];
+        if line.is_empty() || line == b"\r" {
+            self.is_over = self.has_lines;
+        } else {
+            self.has_lines = true;
+            self.has_length |= line.eq_ignore_ascii_case(CONTENT_LENGTH);
+        }
+        self.length = 0;
     }
 }
 
@@ -219,8 +281,17 @@ impl HttpStream {
             frames.came(bytes);
         }
         if let Some(watch) = &self.head {
-            let turn = watch.turns.load(Ordering::Relaxed);
+            let turn = watch.shared.turns.load(Ordering::Relaxed);
             self.head_begun = (turn % 2 == 0).then_some(turn);
+            if self.head_begun.is_some() {
+                let (scanned, scan) = &mut self.framing;
+                if std::mem::replace(scanned, turn) != turn {
+                    *scan = HeadScan::default();
+                }
+                scan.came(bytes);
+                let has_no_length = scan.is_over && !scan.has_length;
+                watch.shared.has_no_length.store(has_no_length, Ordering::Relaxed);
+            }
         }
     }
 
@@ -234,7 +305,7 @@ impl HttpStream {
         let Some(watch) = &self.head else {
             return Poll::Pending;
         };
-        if self.head_begun != Some(watch.turns.load(Ordering::Relaxed)) {
+        if self.head_begun != Some(watch.shared.turns.load(Ordering::Relaxed)) {
             self.head_due = None;
             return Poll::Pending;
         }
@@ -307,5 +378,45 @@ impl AsyncWrite for HttpStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unless_stalled(cx, AsyncWrite::poll_shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9112 §6.1: a `Content-Length` in a head is seen, however the head is cut, and one in a value or a body is not.
+    #[test]
+    fn a_length_in_a_head_is_seen() {
+        let rows: [(&[u8], bool); 8] = [
+            (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", false),
+            (
+                b"\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nHost: x\r\n\r\n",
+                true,
+            ),
+            (b"POST / HTTP/1.1\nHost: x\ncONTENT-lENGTH:5\n\n", true),
+            (b"POST / HTTP/1.1\r\nX: content-length:\r\n\r\n", false),
+            (b"POST / HTTP/1.1\r\nContent-Length-X: 5\r\n\r\n", false),
+            (
+                b"POST / HTTP/1.1\r\nHost: x\r\n\r\ncontent-length: 5\r\n\r\n",
+                false,
+            ),
+            (
+                b"POST / HTTP/1.1\r\nA: b\r\nContent-Length: 5\r\nA: b\r\n\r\n",
+                true,
+            ),
+            (b"content-length: 5\r\n\r\n", true),
+        ];
+        for (head, expected) in rows {
+            for piece in [1, 2, 7, 16, head.len()] {
+                let mut scan = HeadScan::default();
+                head.chunks(piece).for_each(|bytes| scan.came(bytes));
+                assert!(scan.is_over, "{head:?}");
+                assert_eq!(scan.has_length, expected, "{head:?} in pieces of {piece}");
+            }
+        }
+        let mut scan = HeadScan::default();
+        scan.came(b"POST / HTTP/1.1\r\nHost: x\r\n");
+        assert!(!scan.is_over);
     }
 }

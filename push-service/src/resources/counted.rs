@@ -27,7 +27,7 @@ pub(super) fn refusal(problem: &Problem) -> Refused {
         Problem::Refused(refusal) => broker_refusal(refusal),
         Problem::Header(error) => header_error(*error),
         Problem::SharedKey => Refused::Encryption,
-        Problem::Options | Problem::NoPush => Refused::Malformed,
+        Problem::Options | Problem::NoOptions | Problem::NoPush => Refused::Malformed,
         Problem::Body(Fault::TooLarge) => Refused::TooLarge,
         Problem::Body(Fault::TooSlow) => Refused::TooSlow,
         Problem::Body(Fault::Broken) => Refused::Malformed,

@@ -15,6 +15,7 @@ mod message;
 mod monitor;
 mod push;
 mod routes;
+mod seldom;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,18 +28,21 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
+use push_protocol::vapid::VapidError;
 
 use self::answer::Problem;
 pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
-pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
+pub use self::routes::{is_resource, unescaped};
+use self::seldom::Seldom;
 pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push_url};
 use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
+use crate::defaults::SAME_LINE_AFTER;
 use crate::metrics::{Label as _, Metrics};
 use crate::tls::Challenges;
 
@@ -72,6 +76,8 @@ pub struct Resources {
     body_bytes: usize,
     body_within: Duration,
     challenges: Option<Arc<Challenges>>,
+    /// When it was last logged that a token was for another origin.
+    other_audience: Seldom,
 }
 
 impl Resources {
@@ -85,6 +91,7 @@ impl Resources {
             body_bytes: limits.body_bytes,
             body_within: limits.body_within,
             challenges: None,
+            other_audience: Seldom::every(SAME_LINE_AFTER),
         }
     }
 
@@ -113,7 +120,8 @@ impl Resources {
     /// `payer` pays for it, whatever the answer is (PR-42).
     pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B, payer: Payer) -> Answer {
         let started = Instant::now();
-        let route = routes::find(head.uri.path());
+        let path = routes::unescaped(head.uri.path());
+        let route = routes::find(&path);
         let cost = cost::of(route.map(|route| route.resource), &head.method);
         let paid = self.broker.budgets().pay(payer, cost).await;
         let mut response = match (paid, route) {
@@ -122,10 +130,12 @@ impl Resources {
                 self.refuse(&Refusal::from(over).into(), dialect).into()
             }
             (Ok(()), Some(route)) => self.answer_resource(route, head, body, payer).await,
-            (Ok(()), None) => self
-                .challenge_page(head)
-                .unwrap_or_else(|| answer_elsewhere(head))
-                .into(),
+            (Ok(()), None) => {
+                let challenge = self.challenge_page(&path, &head.method);
+                challenge
+                    .unwrap_or_else(|| answer_elsewhere(&path, &head.method))
+                    .into()
+            }
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
@@ -188,9 +198,9 @@ impl Resources {
     }
 
     /// The answer to an ACME challenge, while there is one at this path.
-    fn challenge_page(&self, head: &Parts) -> Option<Response<Bytes>> {
-        let page = self.challenges.as_ref()?.page(head.uri.path())?;
-        (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
+    fn challenge_page(&self, path: &str, method: &Method) -> Option<Response<Bytes>> {
+        let page = self.challenges.as_ref()?.page(path)?;
+        (*method == Method::GET).then(|| Response::new(Bytes::from(page)))
     }
 
     /// The answer to a monitoring request over a connection that cannot be pushed to (R30-V-2).
@@ -209,7 +219,8 @@ impl Resources {
     fn refuse(&self, problem: &Problem, dialect: Dialect) -> Response<Bytes> {
         let why = counted::refusal(problem);
         self.metrics.refused(why);
-        let mut response = answer::problem(problem, dialect);
+        self.log_refusal(problem);
+        let mut response = answer::problem(problem, dialect, self.broker.origin());
         tracing::debug!(
             reason = why.as_str(),
             status = response.status().as_u16(),
@@ -221,20 +232,43 @@ impl Resources {
         response
     }
 
+    /// Logs refusals that a setting of the operator may have caused.
+    fn log_refusal(&self, problem: &Problem) {
+        let other_audience = Refusal::CredentialsInvalid(VapidError::OtherAudience);
+        if *problem == Problem::Refused(other_audience)
+            && let Some(before) = self.other_audience.due()
+        {
+            tracing::info!(
+                expected = self.broker.origin().as_str(),
+                refused_before = before,
+                "a push was refused because its VAPID claim aud names another origin; if this happens to all senders, \
+                 public_url is not the URL under which they know this service"
+            );
+        }
+    }
+
     /// The budgets that requests pay from.
     pub fn budgets(&self) -> &Budgets {
         self.broker.budgets()
     }
 }
 
-/// The answer at paths that are not a resource: at `/` a sentence for a person, otherwise 404.
-fn answer_elsewhere(head: &Parts) -> Response<Bytes> {
+/// The answer at paths that are not a resource: at `/` a sentence for a person, otherwise 404. `OPTIONS` is how load
+/// balancers look whether a server is there: at `/`, or at `*`, the server as a whole (RFC 9110 §9.3.7).
+fn answer_elsewhere(path: &str, method: &Method) -> Response<Bytes> {
     const TEXT: &[u8] = b"A Web Push service (RFC 8030). User agents connect here by WebSocket.\n";
-    if head.uri.path() != "/" || !(head.method == Method::GET || head.method == Method::HEAD) {
-        return not_found();
+    const OF_ROOT: &str = "GET, HEAD, OPTIONS";
+    const OF_ALL: &str = "DELETE, GET, HEAD, OPTIONS, POST";
+    match (path, method) {
+        ("/", &Method::GET | &Method::HEAD) => {
+            let mut response = Response::new(Bytes::from_static(TEXT));
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+            response
+        }
+        ("/", &Method::OPTIONS) => answer::allowed(OF_ROOT),
+        ("*", &Method::OPTIONS) => answer::allowed(OF_ALL),
+        ("/", _) => answer::method_not_allowed(Dialect::Rfc8030, OF_ROOT),
+        _ => not_found(),
     }
-    let mut response = Response::new(Bytes::from_static(TEXT));
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
-    response
 }

@@ -117,8 +117,9 @@ impl Resources {
         let Some(target) = headers::link(headers, Relation::Receipt)? else {
             return Ok(Some(ReceiptWish::Chosen(sender)));
         };
+        let target = routes::unescaped(target);
         let token = self
-            .token_at(target, routes::RECEIPTS)
+            .token_at(&target, routes::RECEIPTS)
             .ok_or(Refusal::UnknownReceipts)?;
         let named = self
             .broker

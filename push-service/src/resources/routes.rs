@@ -1,5 +1,7 @@
 //! The paths of the resources, and the methods of each.
 
+use std::borrow::Cow;
+
 use http::Method;
 use push_protocol::capability::{Dialect, PushKind};
 
@@ -85,6 +87,37 @@ pub(super) struct Route<'a> {
     pub(super) token: &'a str,
 }
 
+/// A path, or the target of a link, as it is compared: an escaped character that needs no escape is the character (RFC 3986
+/// §6.2.2.2). Other escapes stay as they are, so that `%2F` never becomes a `/`.
+///
+/// Tokens are base64url, and some libraries and proxies escape its `-` and `_`.
+pub fn unescaped(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut unescaped = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, escape) = rest.split_at(at);
+        unescaped.push_str(before);
+        let character = match escape.as_bytes() {
+            [_, high, low, ..] => unreserved(*high, *low),
+            _ => None,
+        };
+        unescaped.push(character.unwrap_or('%'));
+        rest = &escape[if character.is_some() { 3 } else { 1 }..];
+    }
+    unescaped.push_str(rest);
+    Cow::Owned(unescaped)
+}
+
+/// The unreserved character that these two hexadecimal digits escape, if it is one (RFC 3986 §2.3).
+fn unreserved(high: u8, low: u8) -> Option<char> {
+    let digit = |digit| char::from(digit).to_digit(16);
+    let character = char::from_u32(digit(high)? * 16 + digit(low)?)?;
+    (character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '_' | '~')).then_some(character)
+}
+
 /// The resource of a path.
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
     let (rest, resource) = ROUTES.iter().find_map(|&(prefix, resource)| {
@@ -104,6 +137,28 @@ pub fn is_resource(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 3986 §6.2.2.2: what needs no escape may have one, in any case of its digits; every other escape stays.
+    #[test]
+    fn needless_escapes_mean_nothing() {
+        let rows = [
+            ("/push/a-b_c", "/push/a-b_c"),
+            ("/push/a%2Db%5Fc", "/push/a-b_c"),
+            ("/push/a%2db%5fc", "/push/a-b_c"),
+            ("/%70ush/%61%7E%2E%30", "/push/a~.0"),
+            ("/push/a%2Fb%2fc", "/push/a%2Fb%2fc"),
+            ("/push/a%252Db", "/push/a%252Db"),
+            ("/push/%", "/push/%"),
+            ("/push/%2", "/push/%2"),
+            ("/push/%%2D", "/push/%-"),
+            ("/push/%zz%2-%C3%A4%00%20", "/push/%zz%2-%C3%A4%00%20"),
+            ("", ""),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(unescaped(path), expected, "{path}");
+        }
+        assert!(matches!(unescaped("/push/abc"), Cow::Borrowed(_)));
+    }
 
     /// WP-1, R30-RES-5: every spelling of a push path is found; what cannot be a token is an unknown one, not another
     /// resource.

@@ -8,23 +8,34 @@ use push_protocol::KeyDigest;
 use push_protocol::capability::PushKind;
 use push_protocol::headers::{self, Relation};
 use push_protocol::vapid::PublicKey;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq as _;
 
-use super::answer::Problem;
+use super::answer::{OPTIONS_TYPE, Problem};
 use super::body::{self, RequestBody};
 use super::{Resources, routes, urls};
 use crate::broker::Refusal;
 use crate::budgets::Payer;
 use crate::defaults::SUBSCRIBE_BODY_BYTES;
 
-/// RFC 8292 §4.1. Bodies of other types are ignored.
-const OPTIONS: &str = "application/webpush-options+json";
-
 /// The options of a subscription. Unknown members are ignored.
 #[derive(Deserialize)]
 struct Options {
+    /// `null` is not the same as nothing: it is most likely a variable that was never set.
+    #[serde(default, deserialize_with = "some_text")]
     vapid: Option<String>,
+}
+
+fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+impl Options {
+    /// Serde alone would take an array of the members' values.
+    fn read(json: &[u8]) -> Option<Self> {
+        let is_object = json.trim_ascii_start().first() == Some(&b'{');
+        is_object.then(|| serde_json::from_slice(json).ok()).flatten()
+    }
 }
 
 impl Resources {
@@ -41,7 +52,10 @@ impl Resources {
         }
         let key = self.restriction(&head.headers, body).await?;
         let named = headers::link(&head.headers, Relation::Set)?;
-        let token = named.map(|target| self.token_at(target, routes::SET).ok_or(Refusal::UnknownSet));
+        let named = named.map(routes::unescaped);
+        let token = named
+            .as_deref()
+            .map(|target| self.token_at(target, routes::SET).ok_or(Refusal::UnknownSet));
         let token = token.transpose()?;
         let set = token.map(|token| self.broker.open_set(token).map_err(|_| Refusal::UnknownSet));
         let made = self
@@ -71,20 +85,21 @@ impl Resources {
         }
     }
 
-    /// The only key that may send, if the user agent names one.
+    /// The only key that may send, if the user agent names one. RFC 8292 §4.1 has services ignore bodies of other types;
+    /// but then a subscription that its user agent believes to be restricted is open to all, so they are refused.
     async fn restriction<B: RequestBody>(
         &self,
         headers: &HeaderMap,
         body: &mut B,
     ) -> Result<Option<KeyDigest>, Problem> {
-        if !is_options(headers) {
-            return Ok(None);
-        }
         let body = body::read(headers, body, SUBSCRIBE_BODY_BYTES, self.body_within).await?;
         if body.is_empty() {
             return Ok(None);
         }
-        let options: Options = serde_json::from_slice(&body).map_err(|_| Problem::Options)?;
+        if !is_options(headers) {
+            return Err(Problem::NoOptions);
+        }
+        let options = Options::read(&body).ok_or(Problem::Options)?;
         let key = options
             .vapid
             .map(|text| PublicKey::parse(&text).ok_or(Problem::Options));
@@ -108,7 +123,7 @@ impl Resources {
 fn is_options(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|line| line.to_str().ok());
     let essence = media_type.and_then(|text| text.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(OPTIONS))
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(OPTIONS_TYPE))
 }
 
 pub(super) fn value(text: &str) -> HeaderValue {

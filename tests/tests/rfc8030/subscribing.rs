@@ -120,29 +120,44 @@ pub(crate) async fn a_subscription_may_be_restricted(storage: Storage) {
     monitor.receives("unsigned").await;
 }
 
-/// V-RES-2 to V-RES-4, R30-SUB-1: options that can't be read are refused; a body of any other type means nothing.
+/// V-RES-2 to V-RES-4, R30-SUB-1: options that can't be read are refused, and a body of any other type too: its sender may
+/// believe that it restricted the subscription. An empty body means nothing, whatever its type.
 pub(crate) async fn options_are_read_with_care(storage: Storage) {
     let world = World::start(storage).await;
     let agent = world.user_agent().await;
     let long = format!("{{\"vapid\": \"{}\"}}", "A".repeat(2_000));
+    let key = Signer::generate().public_key();
     let rows = [
         (OPTIONS, "{\"vapid\": \"no key\"}", 400),
         (OPTIONS, "{\"vapid\": 7}", 400),
         (OPTIONS, "[]", 400),
+        (OPTIONS, &format!("[\"{key}\"]"), 400),
+        (OPTIONS, "{\"vapid\": null}", 400),
+        (
+            OPTIONS,
+            &format!(" {{\"vapid\": \"{key}\", \"vapid\": \"{key}\"}}"),
+            400,
+        ),
         (OPTIONS, "{", 400),
         (OPTIONS, "\u{0}", 400),
         (OPTIONS, &long, 413),
         (OPTIONS, "{}", 201),
         (OPTIONS, "{\"another\": true}", 201),
         (OPTIONS, "", 201),
-        ("application/json", "{\"vapid\": \"no key\"}", 201),
-        ("text/plain", "hello", 201),
+        ("application/json", &format!("{{\"vapid\": \"{key}\"}}"), 415),
+        ("application/json", "{}", 415),
+        ("application/x-www-form-urlencoded", "{}", 415),
+        ("application/x-www-form-urlencoded", "", 201),
+        ("text/plain", "hello", 415),
+        ("text/plain", "", 201),
     ];
     for (media_type, body, expected) in rows {
         let answer = agent
             .request(subscribe(&[("content-type", media_type)], body))
             .await;
         assert_eq!(answer.status, expected, "{media_type}: {body}");
+        let accepts = if expected == 415 { OPTIONS } else { "" };
+        assert_eq!(answer.header("accept"), accepts, "{media_type}: {body}");
         if expected == 201 {
             let made = Subscribed::read(&answer);
             world.accepts(&Push::new(&made.push, "unsigned")).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{Node, Setting};
+use crate::defaults::UNWANTED_BODY_BYTES;
 
 /// WP-2, R30-V-1: a connection carries one push after the other, also one whose body comes in pieces.
 #[tokio::test]
@@ -12,12 +13,67 @@ async fn pushes_follow_each_other() {
     peer.say(format!("{}Content-Length: 5\r\n\r\nhello", node.push_head()))
         .await;
     assert!(peer.hear().await.starts_with("http/1.1 201 "));
-    let chunked = "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
-    peer.say(format!("{}{chunked}", node.push_head())).await;
+    for end in ["0\r\n\r\n", "0\r\nx-checksum: 7\r\n\r\n", "0\r\n\r\n"] {
+        let chunked = format!("Transfer-Encoding: Chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n{end}");
+        peer.say(format!("{}{chunked}", node.push_head())).await;
+        let answer = peer.hear().await;
+        assert!(answer.starts_with("http/1.1 201 "), "{answer}");
+        assert!(!answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.contains("\r\nlocation: https://push.example.net/message/"));
+        assert!(answer.contains("\r\ndate: "));
+    }
+}
+
+/// RFC 9112 §9.3: a refused request whose body is short does not cost its sender the connection, however the body is framed;
+/// a long one does, and one that does not come.
+#[tokio::test]
+async fn a_refused_request_keeps_its_connection() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    let forged = "POST /wpush/v1/forged HTTP/1.1\r\nHost: x\r\n";
+    for body in [
+        "Content-Length: 5\r\n\r\nhello".to_owned(),
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        format!(
+            "Content-Length: {UNWANTED_BODY_BYTES}\r\n\r\n{}",
+            "a".repeat(UNWANTED_BODY_BYTES)
+        ),
+    ] {
+        peer.say(format!("{forged}{body}")).await;
+        let answer = peer.hear().await;
+        assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+        assert!(!answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    let too_long = format!(
+        "{}Content-Length: 6000\r\n\r\n{}",
+        node.push_head(),
+        "a".repeat(6000)
+    );
+    peer.say(too_long).await;
     let answer = peer.hear().await;
-    assert!(answer.starts_with("http/1.1 201 "), "{answer}");
-    assert!(answer.contains("\r\nlocation: https://push.example.net/message/"));
-    assert!(answer.contains("\r\ndate: "));
+    assert!(
+        answer.starts_with("http/1.1 413 ") && !answer.contains("connection: close"),
+        "{answer}"
+    );
+    peer.say(format!("{}Content-Length: 5\r\n\r\nhello", node.push_head()))
+        .await;
+    assert!(peer.hear().await.starts_with("http/1.1 201 "));
+
+    let endless = "a".repeat(2 * UNWANTED_BODY_BYTES);
+    for body in [
+        format!("Content-Length: {}\r\n\r\n", UNWANTED_BODY_BYTES + 1),
+        "Content-Length: 5\r\n\r\nhel".to_owned(),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{endless}\r\n",
+            endless.len()
+        ),
+    ] {
+        let mut peer = node.peer().await;
+        peer.say(format!("{forged}{body}")).await;
+        let answer = peer.hear_all().await;
+        assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
 }
 
 /// WP-5, R30-MSG-5: a body that says that it is too long is not asked for, and the connection ends after the answer, so
@@ -83,15 +139,20 @@ async fn bad_http_is_refused() {
 }
 
 /// RFC 9112 §6.1, §6.3, §11.2: the end of a message is never ambiguous. After two different lengths, a hidden
-/// transfer coding or incomplete line breaks there is one answer at most, and the connection is closed. If a proxy
-/// has sent a length and a transfer coding, no second request is read.
+/// transfer coding or incomplete line breaks there is one answer at most, and the connection is closed. If a length and a
+/// transfer coding have come, no second request is read, whoever the peer is: also a proxy that is not configured.
 #[tokio::test]
 async fn no_request_is_smuggled() {
-    let setting = Setting {
-        proxies: vec!["127.0.0.1"],
-        ..Setting::default()
-    };
-    let node = Node::with(setting).await;
+    for proxies in [vec!["127.0.0.1"], Vec::new()] {
+        let setting = Setting {
+            proxies,
+            ..Setting::default()
+        };
+        smuggles_nothing(&Node::with(setting).await).await;
+    }
+}
+
+async fn smuggles_nothing(node: &Node) {
     let inner = format!("{}Content-Length: 1\r\n\r\nx", node.push_head());
     let length = inner.len();
     for fields in [
@@ -104,6 +165,7 @@ async fn no_request_is_smuggled() {
         "Transfer-Encoding: chunked, identity\r\n".to_owned(),
         "Transfer-Encoding : chunked\r\n".to_owned(),
         "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n".to_owned(),
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip, chunked\r\n".to_owned(),
         "Content-Length: 0\r\nX: y\r\n z: w\r\nContent-Length : 5\r\n".to_owned(),
     ] {
         let mut peer = node.peer().await;
@@ -113,6 +175,37 @@ async fn no_request_is_smuggled() {
         let answers = answer.matches("http/1.1 ").count();
         assert!(answers <= 1, "{fields:?}: {answer}");
     }
+}
+
+/// A proxy that passes a chunked body on keeps its connection too; after one that has a length beside it, it does not.
+#[tokio::test]
+async fn a_proxy_keeps_its_connection() {
+    let setting = Setting {
+        proxies: vec!["127.0.0.1"],
+        ..Setting::default()
+    };
+    let node = Node::with(setting).await;
+    let mut peer = node.peer().await;
+    let body = "\r\n5\r\nhello\r\n0\r\n\r\n";
+    for _ in 0..2 {
+        peer.say(format!(
+            "{}Transfer-Encoding: chunked\r\n{body}",
+            node.push_head()
+        ))
+        .await;
+        let answer = peer.hear().await;
+        assert!(
+            answer.starts_with("http/1.1 201 ") && !answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
+    let both = "Transfer-Encoding: chunked\r\nContent-Length: 15\r\n";
+    peer.say(format!("{}{both}{body}", node.push_head())).await;
+    let answer = peer.hear_all().await;
+    assert!(
+        answer.starts_with("http/1.1 201 ") && answer.contains("\r\nconnection: close\r\n"),
+        "{answer}"
+    );
 }
 
 /// A head of more than `limits.header_bytes` is refused.

@@ -58,7 +58,11 @@ async fn channels_open_where_they_may() {
         (&open, "/wpush/v1/x", 405),
         (&open, "/subscribe", 405),
         (&open, "/subscription/x", 404),
+        (&open, "/%70ush/x", 405),
+        (&open, "/%73ubscription/x", 404),
         (&closed, "/s3cret", 101),
+        (&closed, "/s3%63%72et", 101),
+        (&closed, "/%2Fs3cret", 404),
         (&closed, "/", 404),
         (&closed, "/s3cres", 404),
     ];

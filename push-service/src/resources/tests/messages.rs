@@ -2,7 +2,7 @@
 
 use push_protocol::capability::Dialect;
 
-use super::rig::{Answer, ORIGIN, Service, push};
+use super::rig::{Answer, ORIGIN, Sender, Service, push};
 
 const LONG_TTL: &str = "99999999999999999999999999";
 const TOPIC_33: &str = "abcdefghijklmnopqrstuvwxyz0123456";
@@ -30,8 +30,10 @@ const ROWS: &[Row] = &[
     ("R30-TTL-7, PR-21", &[("ttl", "0")], 100, (201, 0), 201),
     ("R30-URG-1, WP-8", &[("urgency", "very-low")], 100, (201, 0), 201),
     ("R30-URG-1, WP-8", &[("urgency", "high")], 100, (201, 0), 201),
-    ("R30-URG-2", &[("urgency", "low, high")], 100, (400, -1), 400),
-    ("R30-URG-3", &[("urgency", "urgent")], 100, (400, -1), 400),
+    ("R30-URG-1, WP-8", &[("urgency", "High")], 100, (201, 0), 201),
+    ("R30-URG-1, WP-8", &[("urgency", "VERY-LOW")], 100, (201, 0), 201),
+    ("R30-URG-2", &[("urgency", "low, high")], 100, (400, 999), 400),
+    ("R30-URG-3", &[("urgency", "urgent")], 100, (400, 999), 400),
     ("R30-TOP-1", &[("topic", "upd-1_A")], 100, (201, 0), 201),
     ("WP-4, R30-TOP-1", &[("topic", TOPIC_33)], 100, (400, 113), 400),
     ("WP-4, R30-TOP-1", &[("topic", "upd=")], 100, (400, 113), 400),
@@ -130,11 +132,15 @@ fn assert_form(rule: &str, answer: &Answer, dialect: Dialect) {
         );
         return;
     }
+    assert!(answer.body.ends_with(b"}\n"), "{rule}");
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let members: &[&str] = match dialect {
         Dialect::Webpush => &["code", "errno", "error", "message", "more_info"],
         Dialect::Rfc8030 => &["detail", "status", "title"],
     };
+    if dialect == Dialect::Webpush {
+        assert!(body["errno"].is_u64() && body["code"].is_u64(), "{rule}");
+    }
     let said: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(said, members, "{rule}");
     let media_type = match dialect {
@@ -143,6 +149,29 @@ fn assert_form(rule: &str, answer: &Answer, dialect: Dialect) {
     };
     assert_eq!(answer.header("content-type"), Some(media_type), "{rule}");
     assert!(!answer.headers.contains_key("location"), "{rule}");
+}
+
+/// RFC 9110 §5.6.2, §8.4.1, §11.1, RFC 7240 §2: the names in all fields of a push have no case.
+#[tokio::test]
+async fn names_in_fields_have_no_case() {
+    let service = Service::new();
+    let authorization = Sender::new().authorization();
+    let (scheme, credentials) = authorization.split_once(' ').unwrap();
+    let authorization = format!("{} {credentials}", scheme.to_uppercase());
+    let fields = [
+        ("urgency", "Very-Low"),
+        ("content-encoding", "AES128GCM"),
+        ("prefer", "Respond-Async, Wait=5"),
+        ("authorization", authorization.as_str()),
+    ];
+    for dialect in [Dialect::Webpush, Dialect::Rfc8030] {
+        let path = service.subscribed(dialect, None).await;
+        assert_eq!(service.answer(push(&path, &fields, "x")).await.status, 202);
+    }
+    let subscribe = http::Request::post("/subscribe")
+        .header("content-type", "Application/WebPush-Options+JSON; Charset=UTF-8")
+        .body("{}".into());
+    assert_eq!(service.answer(subscribe.unwrap()).await.status, 201);
 }
 
 /// R30-TTL-3, R30-TTL-4, R30-TTL-5, WP-3: the TTL of the answer is what was asked for, or the service's longest.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use push_protocol::capability::Dialect;
 
-use super::rig::{Service, push};
+use super::rig::{ORIGIN, Service, push};
 
 /// R30-RES-6, WP-1: a method that a resource does not have is answered 405 with those that it has; a path that is no
 /// resource 404; at `/` there is a sentence for a person.
@@ -30,7 +30,20 @@ async fn methods_and_paths() {
         (Method::GET, "/receipts/x", 404, None),
         (Method::GET, "/", 200, None),
         (Method::HEAD, "/", 200, None),
-        (Method::POST, "/", 404, None),
+        (Method::OPTIONS, "/", 204, Some("GET, HEAD, OPTIONS")),
+        (
+            Method::OPTIONS,
+            "*",
+            204,
+            Some("DELETE, GET, HEAD, OPTIONS, POST"),
+        ),
+        (Method::OPTIONS, "/push/x", 204, Some("OPTIONS, POST")),
+        (Method::POST, "/", 405, Some("GET, HEAD, OPTIONS")),
+        (Method::PUT, "/", 405, Some("GET, HEAD, OPTIONS")),
+        (Method::DELETE, "/", 405, Some("GET, HEAD, OPTIONS")),
+        (Method::TRACE, "/", 405, Some("GET, HEAD, OPTIONS")),
+        (Method::GET, "*", 404, None),
+        (Method::OPTIONS, "/elsewhere", 404, None),
         (Method::GET, "/elsewhere", 404, None),
         (Method::GET, "/push", 404, None),
     ];
@@ -39,7 +52,100 @@ async fn methods_and_paths() {
         let answer = service.answer(request.body(Bytes::new()).unwrap()).await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("allow"), allow, "{method} {path}");
+        if method == Method::OPTIONS && !path.starts_with("/push") {
+            assert_eq!(answer.header("access-control-allow-methods"), None, "{path}");
+            assert!(answer.body.is_empty(), "{path}");
+        }
     }
+}
+
+/// RFC 3986 §6.2.2.2: every resource is found under every spelling of its URL that escapes what needs no escape, also where a
+/// link names it; an escaped slash is no slash.
+#[tokio::test]
+async fn needless_escapes_name_the_same_resource() {
+    let service = Service::new();
+    let mut paths = Vec::new();
+    for dialect in [Dialect::Webpush, Dialect::Rfc8030] {
+        paths.push(service.subscribed(dialect, None).await);
+    }
+    for path in &paths {
+        for spelling in spellings(path) {
+            let answer = service.answer(push(&spelling, &[], "x")).await;
+            assert_eq!(answer.status, 201, "{spelling}");
+            let message = answer
+                .header("location")
+                .unwrap()
+                .strip_prefix(ORIGIN)
+                .unwrap()
+                .to_owned();
+            let [.., escaped] = spellings(&message);
+            let delete = Request::delete(&escaped).body(Bytes::new()).unwrap();
+            assert_eq!(service.answer(delete).await.status, 204, "{escaped}");
+        }
+        let slash = path.replacen("push/", "push%2F", 1);
+        assert_eq!(
+            service.answer(push(&slash, &[], "x")).await.status,
+            404,
+            "{slash}"
+        );
+    }
+
+    for subscribe in spellings("/subscribe") {
+        let made = service
+            .answer(Request::post(&subscribe).body(Bytes::new()).unwrap())
+            .await;
+        assert_eq!(made.status, 201, "{subscribe}");
+        let subscription = made
+            .header("location")
+            .unwrap()
+            .strip_prefix(ORIGIN)
+            .unwrap()
+            .to_owned();
+        let set = made.headers.get_all("link").iter().find_map(|link| {
+            let target = link
+                .to_str()
+                .unwrap()
+                .strip_suffix(">; rel=\"urn:ietf:params:push:set\"")?;
+            target.strip_prefix('<')?.strip_prefix(ORIGIN).map(str::to_owned)
+        });
+        for path in [&set.clone().unwrap(), &subscription] {
+            for spelling in spellings(path) {
+                let look = Request::head(&spelling).body(Bytes::new()).unwrap();
+                assert_eq!(service.answer(look).await.status, 200, "{spelling}");
+            }
+        }
+        let [.., escaped] = spellings(&set.unwrap());
+        let link = format!("<{ORIGIN}{escaped}>; rel=\"urn:ietf:params:push:set\"");
+        let again = Request::post("/subscribe")
+            .header("link", link)
+            .body(Bytes::new())
+            .unwrap();
+        assert_eq!(service.answer(again).await.status, 201, "{escaped}");
+    }
+
+    let wish = [("prefer", "respond-async")];
+    let asked = service.answer(push(&paths[1], &wish, "x")).await;
+    let link = asked.header("link").unwrap();
+    let (target, relation) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
+    let [.., escaped] = spellings(target.strip_prefix(ORIGIN).unwrap());
+    let link = format!("<{ORIGIN}{escaped}>{relation}");
+    let wish = [("prefer", "respond-async"), ("link", link.as_str())];
+    assert_eq!(service.answer(push(&paths[1], &wish, "x")).await.status, 202);
+    let look = Request::head(&escaped).body(Bytes::new()).unwrap();
+    assert_eq!(service.answer(look).await.status, 200, "{escaped}");
+}
+
+/// A path as it is, and with everything escaped that may be, in both cases of the digits.
+fn spellings(path: &str) -> [String; 3] {
+    let escaped = |upper: bool| {
+        let one = |character: char| match (character, upper) {
+            ('/', _) => "/".to_owned(),
+            (other, true) => format!("%{:02X}", u32::from(other)),
+            (other, false) => format!("%{:02x}", u32::from(other)),
+        };
+        path.chars().map(one).collect::<String>()
+    };
+    [path.to_owned(), escaped(false), escaped(true)]
 }
 
 /// R30-PORT-1: answers say where else the service is, if the operator does.

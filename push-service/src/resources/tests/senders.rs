@@ -103,6 +103,14 @@ async fn senders_are_let_in_or_told_why_not() {
         (
             "V-CLM-4",
             Open,
+            vapid(&sender.token(ORIGIN, 86_400 + 10)),
+            "",
+            (201, 0),
+            201,
+        ),
+        (
+            "V-CLM-4",
+            Open,
             vapid(&sender.token(ORIGIN, -10)),
             "",
             (201, 0),
