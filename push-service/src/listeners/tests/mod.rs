@@ -9,6 +9,7 @@ mod leaving;
 mod limits;
 mod monitoring;
 mod promises;
+mod receipts;
 mod rig;
 mod tls;
 mod upgrades;

@@ -62,10 +62,15 @@ impl Node {
     pub(super) async fn with(setting: Setting) -> Self {
         let limits = setting.limits.clone();
         let service = Service::with(|_, service_limits| *service_limits = limits);
+        Self::of(service, Registry::new(), setting).await
+    }
+
+    /// Listeners of this service, whose channels are in this registry.
+    pub(super) async fn of(service: Service, registry: Arc<Registry>, setting: Setting) -> Self {
         let path = service.subscribed(Dialect::Webpush, None).await;
         let alternatives = setting.alternatives.map(HeaderValue::from_static);
         let handlers = Handlers {
-            channels: channels_of(&service),
+            channels: channels_of(&service, registry),
             resources: service.resources.with_alternatives(alternatives),
             channel_path: ChannelPath::new(setting.secret),
         };
@@ -118,14 +123,14 @@ impl Node {
 }
 
 /// Monitors see what the resources do; nothing ends those that wait.
-fn channels_of(service: &Service) -> Arc<Channels> {
+fn channels_of(service: &Service, registry: Arc<Registry>) -> Arc<Channels> {
     let shares = Shares {
         attaching: rig::ATTACHING,
         delivery_bytes: defaults::DELIVERY_BYTES,
     };
     Channels::new(
         Arc::clone(&service.broker),
-        Registry::new(),
+        registry,
         rig::limits(),
         shares,
         Arc::default(),

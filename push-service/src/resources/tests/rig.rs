@@ -113,6 +113,11 @@ impl Service {
         path
     }
 
+    /// The URL of a receipt subscription.
+    pub(crate) fn receipts_url(&self, receipts: UserAgentId) -> String {
+        format!("{ORIGIN}/receipts/{}", self.capabilities.seal_receipts(receipts))
+    }
+
     /// The path of a push resource whose subscription has ended.
     pub(crate) fn ended(&self, dialect: Dialect) -> String {
         self.sealed(dialect, None).1

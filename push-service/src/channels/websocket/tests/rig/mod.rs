@@ -14,7 +14,7 @@ use push_protocol::session::Limits;
 use push_protocol::{Coding, Content, MessageNumber, SubscriptionName, Ttl, Urgency, UserAgentId};
 use tokio::task::JoinHandle;
 
-use self::troubled::Troubled;
+pub(crate) use self::troubled::Troubled;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;

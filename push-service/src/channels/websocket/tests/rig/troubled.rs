@@ -28,7 +28,7 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
-    pub(super) fn reach(&self, node: Arc<dyn Announce>) {
+    pub(crate) fn reach(&self, node: Arc<dyn Announce>) {
         self.nodes.lock().unwrap().push(node);
     }
 
@@ -100,6 +100,8 @@ pub(crate) struct Troubled {
     memory: Memory,
     pub(crate) wires: Arc<Wires>,
     trouble: AtomicBool,
+    /// Acknowledgements are in trouble, and nothing else.
+    takes_no_acknowledgements: AtomicBool,
     /// How long a step takes, half of it before it's decided.
     takes: Mutex<Duration>,
     pub(crate) attach: Hold,
@@ -110,13 +112,14 @@ pub(crate) struct Troubled {
 }
 
 impl Troubled {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wires = Arc::new(Wires::default());
         let announce = Arc::clone(&wires) as Arc<dyn Announce>;
         Self {
             memory: Memory::new(announce, Arc::new(SystemClock), defaults::RETENTION),
             wires,
             trouble: AtomicBool::new(false),
+            takes_no_acknowledgements: AtomicBool::new(false),
             takes: Mutex::default(),
             attach: Hold::default(),
             subscribe: Hold::default(),
@@ -127,6 +130,11 @@ impl Troubled {
 
     pub(crate) fn trouble(&self, trouble: bool) {
         self.trouble.store(trouble, Ordering::Relaxed);
+    }
+
+    /// Whether acknowledgements are refused from now on, and nothing else.
+    pub(crate) fn take_no_acknowledgements(&self, trouble: bool) {
+        self.takes_no_acknowledgements.store(trouble, Ordering::Relaxed);
     }
 
     pub(crate) fn attaches(&self) -> usize {
@@ -151,11 +159,13 @@ impl Troubled {
     }
 
     fn check(&self) -> Result<(), StorageError> {
-        if self.trouble.load(Ordering::Relaxed) {
-            return Err(StorageError::Unavailable("put in trouble by a test".to_owned()));
-        }
-        Ok(())
+        works(!self.trouble.load(Ordering::Relaxed))
     }
+}
+
+fn works(does: bool) -> Result<(), StorageError> {
+    let trouble = || StorageError::Unavailable("put in trouble by a test".to_owned());
+    does.then_some(()).ok_or_else(trouble)
 }
 
 #[async_trait]
@@ -228,6 +238,7 @@ impl Storage for Troubled {
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
+        works(!self.takes_no_acknowledgements.load(Ordering::Relaxed))?;
         self.step(
             self.memory
                 .acknowledge(user_agent, messages, removal, confirm, by),
