@@ -3,11 +3,15 @@
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
 //! themselves when printed.
 
+mod seldom;
+
 use std::fmt;
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+pub(crate) use self::seldom::Seldom;
 
 /// Which variables say what is logged; the first that is set counts. Together with the configuration's, they are the
 /// only variables that the service reads.

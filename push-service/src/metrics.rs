@@ -7,6 +7,7 @@
 
 mod family;
 mod labels;
+mod refusals;
 mod registration;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use labels::{
     Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
     Removed, Resource, Step, Trouble, Undelivered,
 };
+use refusals::RefusalLines;
 
 /// Something that is open for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +54,7 @@ pub struct Metrics {
     nacked: Family<Nack, IntCounter>,
     removed: Family<Removed, IntCounter>,
     refused: Family<Refused, IntCounter>,
+    refusal_lines: RefusalLines,
     throttled: Family<Budget, IntCounter>,
     connections: Family<Listener, IntGauge>,
     connected: Family<Listener, IntCounter>,
@@ -137,9 +140,15 @@ impl Metrics {
         self.removed.of(why).inc_by(messages);
     }
 
-    /// A request was refused.
+    /// A request was refused. Also says so in the log, seldom for each reason.
     pub fn refused(&self, why: Refused) {
         self.refused.of(why).inc();
+        self.refusal_lines.refused(why);
+    }
+
+    /// No proxy is trusted: what the log says of limits by address points to that.
+    pub fn trusts_no_proxy(&self) {
+        self.refusal_lines.trusts_no_proxy();
     }
 
     /// A request or a frame had to wait until its tokens were earned (PR-42).

@@ -8,6 +8,7 @@ use prometheus::{
 
 use super::family::{Family, register};
 use super::labels::{Certificate, Label};
+use super::refusals::RefusalLines;
 use super::{Metrics, Stored};
 use crate::{defaults, tasks};
 
@@ -76,6 +77,7 @@ impl Metrics {
                 "Push messages removed without an acknowledgement",
             ),
             refused: counters(r, "requests_refused_total", "Refused requests"),
+            refusal_lines: RefusalLines::default(),
             throttled: counters(
                 r,
                 "throttled_total",

@@ -137,6 +137,13 @@ impl Resources {
                     .into()
             }
         };
+        if let (None, Answer::Whole(response)) = (route, &response)
+            && !response.status().is_success()
+        {
+            // Not the path: it may hold a secret that was mistyped.
+            let (method, status) = (head.method.as_str(), response.status().as_u16());
+            tracing::debug!(method, status, "there is no resource at this path");
+        }
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
         if let Answer::Whole(response) = &mut response {

@@ -44,6 +44,9 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         tracing::warn!("{warning}");
     }
     let metrics = Arc::new(Metrics::new());
+    if config.listen.trusted_proxies.is_empty() {
+        metrics.trusts_no_proxy();
+    }
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
     let history = History::new();

@@ -13,6 +13,7 @@ mod banner;
 mod build;
 mod descriptors;
 mod signals;
+mod storage_watch;
 mod stores;
 pub mod transfer;
 
@@ -245,6 +246,10 @@ impl Node {
         let (relaying, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
         background.spawn(Task::Receipts, async move {
             relaying.keep_relaying(&outboxes).await;
+        });
+        let storage = Arc::clone(&self.storage);
+        background.spawn(Task::StorageWatch, async move {
+            storage_watch::watch(&*storage).await;
         });
         let channels = Arc::clone(&self.channels);
         background.spawn(Task::Time, async move { channels.keep_time().await });

@@ -28,6 +28,8 @@ tasks! {
     Time = "time",
     /// Removes what has expired.
     Expire = "expire",
+    /// Looks whether storage works, for the log.
+    StorageWatch = "storage_watch",
     /// Relays receipts.
     Receipts = "receipts",
     /// Compares sessions with a shared storage.

@@ -10,11 +10,12 @@ use super::*;
 use crate::metrics::Metrics;
 
 /// The tasks that the service can't do without.
-const NEEDED: [Task; 15] = [
+const NEEDED: [Task; 16] = [
     Task::Accept,
     Task::AdminAccept,
     Task::Time,
     Task::Expire,
+    Task::StorageWatch,
     Task::Receipts,
     Task::Reconcile,
     Task::CertificateRenewal,

@@ -1,8 +1,13 @@
-//! What the log says of connections.
+//! What the log says: of connections, of each step of a message, and of refusals.
 
+use push_protocol::UserAgentIdentity;
+use push_tests::application_server::{Http, Push};
 use push_tests::node::Node;
 use push_tests::settings::Settings;
+use push_tests::user_agent::UserAgent;
+use push_tests::vapid::Signer;
 use push_tests::within;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -30,5 +35,172 @@ async fn a_debug_line_says_whose_connection_it_is() {
         "\"client\":\"203.0.113.7\"".to_owned(),
     ] {
         assert!(line.contains(&part), "{part}: {line}");
+    }
+}
+
+/// The records of a log, oldest first.
+fn records(node: &Node) -> Vec<Value> {
+    let text = node.log().text();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// At debug each step of a message has one line, which names the user agent, the subscription and the message by the same ids.
+#[tokio::test]
+async fn each_step_of_a_message_has_a_line() {
+    let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
+    let user_agent = UserAgentIdentity::parse(&uaid).unwrap().id().to_string();
+    let subscription = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.connector()).await.unwrap();
+    let push = |text: &str| Push::new(&subscription.push_resource, text).header("topic", "weather");
+    assert_eq!(server.push(&push("acknowledged")).await.status, 201);
+    let arrived = agent.notification().await;
+    agent.acknowledge_and_settle(&arrived).await;
+    agent.leave().await;
+    assert_eq!(server.push(&push("replaced")).await.status, 201);
+    let cancelled = server.push(&push("cancelled")).await;
+    assert_eq!(cancelled.status, 201);
+    let deleted = server.delete(cancelled.header("location")).await;
+    assert_eq!(deleted.unwrap().status, 204);
+    assert_eq!(server.push(&push("unheard").ttl(0)).await.status, 201);
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
+    agent.unsubscribe(&subscription.name).await;
+
+    let steps: Vec<_> = records(&node)
+        .into_iter()
+        .filter(|record| record["user_agent"] == user_agent.as_str())
+        .collect();
+    let named = |record: &Value| {
+        let detail = record["reason"].as_str().or(record["channel"].as_str());
+        format!(
+            "{} {}",
+            record["event"].as_str().unwrap(),
+            detail.unwrap_or_default()
+        )
+    };
+    let of_subscription = steps
+        .iter()
+        .find_map(|record| record["subscription"].as_str())
+        .unwrap();
+    let mut messages: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut others = Vec::new();
+    for step in &steps {
+        assert_eq!(step["level"], "DEBUG", "{step}");
+        if step["event"] != "attached" && step["event"] != "left" {
+            assert_eq!(step["subscription"], of_subscription, "{step}");
+        }
+        match step["message_id"].as_str() {
+            None => others.push(named(step)),
+            Some(id) => match messages.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, steps)) => steps.push(named(step)),
+                None => messages.push((id, vec![named(step)])),
+            },
+        }
+    }
+    for (id, steps) in &mut messages {
+        assert_eq!(id.len(), 16, "{id}");
+        // A connected user agent is offered a message before it is durable.
+        steps.sort_by_key(|step| !step.starts_with("accepted"));
+    }
+    let steps: Vec<_> = messages.into_iter().map(|(_, steps)| steps).collect();
+    assert_eq!(
+        steps,
+        [
+            vec!["accepted ", "offered websocket", "acknowledged "],
+            vec!["accepted ", "removed replaced"],
+            vec!["accepted ", "removed cancelled"],
+            vec!["accepted ", "removed unheard"],
+        ]
+    );
+    assert_eq!(
+        others,
+        ["subscribed ", "left left", "attached websocket", "unsubscribed "]
+    );
+}
+
+/// At debug a 401 and a 404 have a line, and a refused push names its user agent.
+#[tokio::test]
+async fn refused_requests_have_a_line() {
+    let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
+    let user_agent = UserAgentIdentity::parse(&uaid).unwrap().id().to_string();
+    let key = Signer::generate().public_key();
+    let restricted = agent.subscribe(Some(&key)).await.push_resource;
+    let mut server = Http::connect(&node.connector()).await.unwrap();
+    assert_eq!(server.push(&Push::new(&restricted, "unsigned")).await.status, 401);
+    let forged = format!("{}/push/forged", node.public_url());
+    assert_eq!(server.push(&Push::new(&forged, "forged")).await.status, 404);
+    assert_eq!(server.get("/elsewhere").await.unwrap().status, 404);
+
+    let lines = records(&node);
+    let has = |fields: &[(&str, Value)]| {
+        let mut lines = lines.iter();
+        lines.any(|line| fields.iter().all(|(name, value)| line[name] == *value))
+    };
+    for fields in [
+        &[("status", 401.into()), ("reason", "vapid".into())][..],
+        &[
+            ("event", "refused".into()),
+            ("reason", "vapid".into()),
+            ("user_agent", user_agent.into()),
+        ],
+        &[("status", 404.into()), ("reason", "bad_token".into())],
+        &[("status", 404.into()), ("method", "GET".into())],
+    ] {
+        assert!(has(fields), "{fields:?}:\n{}", node.log().tail());
+    }
+}
+
+/// At info each reason for which requests are refused has one line, with the settings to look at. If an address is at its limit
+/// and no proxy is trusted, the line says that a proxy may be the reason.
+#[tokio::test]
+async fn refusals_name_their_setting() {
+    let settings = Settings::new()
+        .set("limits.pushes_per_second", 0.01)
+        .set("limits.pushes_burst", 1)
+        .set("limits.connections_per_address", 3);
+    let node = Node::start(settings).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
+    let subscription = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.connector()).await.unwrap();
+    for status in [201, 429, 429, 429] {
+        let answer = server.push(&Push::new(&subscription.push_resource, "fast")).await;
+        assert_eq!(answer.status, status);
+    }
+    let _third = Http::connect(&node.connector()).await.unwrap();
+    for _ in 0..3 {
+        if let Ok(mut fourth) = Http::connect(&node.connector()).await {
+            let push = Push::new(&subscription.push_resource, "fourth");
+            assert!(
+                fourth.try_push(&push).await.is_err(),
+                "it is a connection too many"
+            );
+        }
+    }
+    let rows = [
+        (
+            "rate_limited",
+            "limits.pushes_per_second, limits.pushes_burst",
+            false,
+        ),
+        (
+            "too_many_connections",
+            "limits.connections, limits.connections_per_address",
+            true,
+        ),
+    ];
+    for (reason, settings, is_by_address) in rows {
+        let line = node
+            .log()
+            .wait_for_line(&["INFO", &format!("\"reason\":\"{reason}\"")]);
+        let line = within("the refusal is logged", line)
+            .await
+            .expect("the node runs");
+        assert!(line.contains(&format!("\"settings\":\"{settings}\"")), "{line}");
+        assert_eq!(line.contains("listen.trusted_proxies"), is_by_address, "{line}");
+        let lines = records(&node).into_iter().filter(|line| line["reason"] == reason);
+        assert_eq!(lines.count(), 1, "{}", node.log().tail());
     }
 }

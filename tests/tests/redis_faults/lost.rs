@@ -125,6 +125,49 @@ async fn an_operator_gives_up_what_is_lost() {
     assert!(String::from_utf8_lossy(&again.stdout).contains("no data is lost"));
 }
 
+/// Each of three nodes says once that trouble with its storage begins, with the reason, and once that it has ended: when Redis is
+/// silent, and when Redis has lost its data and an operator has given that up.
+#[tokio::test]
+async fn each_node_logs_the_begin_and_the_end_of_trouble() {
+    let mut server = Server::start(Configuration::new()).await;
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Node::start(settings(&server.url())).await);
+    }
+    let lines = |node: &Node, words: &[&str]| {
+        let text = node.log().text();
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        text.lines().filter(has_all).count()
+    };
+    let begins = ["\"level\":\"ERROR\"", "trouble with storage begins"];
+    let ends = ["\"level\":\"INFO\"", "storage works again"];
+    let logged = async |what: &str, words: &[&str], times: usize| {
+        for node in &nodes {
+            until(what, || async { (lines(node, words) == times).then_some(()) }).await;
+        }
+    };
+    server.stop();
+    logged("silence is logged", &begins, 1).await;
+    server.go_on();
+    logged("the end of silence is logged", &ends, 1).await;
+    server.terminate().await;
+    server.start_empty().await;
+    logged("the loss is logged", &["ERROR", "has lost its data"], 1).await;
+    logged("it is the only new line", &begins, 2).await;
+    let anew = nodes[0].runs(&["storage", "begin-anew"], Stdio::null()).await;
+    assert!(anew.status.success(), "{}", String::from_utf8_lossy(&anew.stderr));
+    logged("the end of the loss is logged", &ends, 2).await;
+    for node in &nodes {
+        ready(node, 200).await;
+        assert_eq!(
+            (lines(node, &begins), lines(node, &ends)),
+            (2, 2),
+            "{}",
+            node.log().tail()
+        );
+    }
+}
+
 /// PR-3: a shard of a cluster comes back empty: a node that starts then starts, and is in trouble about that shard alone.
 #[tokio::test]
 async fn a_node_that_starts_with_part_of_the_store_lost_is_in_trouble() {

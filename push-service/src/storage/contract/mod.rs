@@ -13,6 +13,7 @@ pub(crate) mod moving;
 pub(crate) mod passing;
 pub(crate) mod queues;
 pub(crate) mod receipts;
+pub(crate) mod removals;
 pub(crate) mod reports;
 mod rig;
 pub(crate) mod seats;
@@ -118,6 +119,12 @@ macro_rules! common_cases {
                 what_was_carried_over_is_cleared,
                 a_message_is_traced_to_its_end,
                 user_agents_with_an_outbox_are_found,
+            ],
+            removals: [
+                a_replaced_or_cancelled_message_is_told_of,
+                what_makes_room_is_told_of,
+                messages_of_an_ended_subscription_are_told_of,
+                an_expired_message_is_told_of,
             ],
             passing: [
                 a_passing_message_can_be_acknowledged,

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
     Announce, Attached, BUCKETS, Budget, Caps, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
-    Removal, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
+    Removal, RemovalReason, RemovedMessage, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
 };
 
 /// When every rig's clock starts: in November 2023, in microseconds.
@@ -42,6 +42,8 @@ pub(crate) struct Announcements {
     gaps: Mutex<HashSet<u16>>,
     /// Whose outboxes a storage hinted at.
     owes: Mutex<Vec<UserAgentId>>,
+    /// Which messages left without an acknowledgement.
+    removed: Mutex<Vec<(UserAgentId, RemovedMessage)>>,
     news: Notify,
 }
 
@@ -49,6 +51,10 @@ impl Announce for Announcements {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         self.wake_ups.lock().unwrap().push((user_agent, seat, wake_up));
         self.news.notify_one();
+    }
+
+    fn removed(&self, user_agent: UserAgentId, message: RemovedMessage) {
+        self.removed.lock().unwrap().push((user_agent, message));
     }
 
     fn outbox_filled(&self, user_agent: UserAgentId) {
@@ -111,6 +117,23 @@ impl Announcements {
     /// Takes the hints at outboxes since the last call.
     pub(crate) fn take_owes(&self) -> Vec<UserAgentId> {
         std::mem::take(&mut *self.owes.lock().unwrap())
+    }
+
+    /// Takes what was told of user agent 1: messages that left subscription 1 without an acknowledgement, sorted.
+    pub(crate) fn take_reasons(&self) -> Vec<(MessageId, RemovalReason)> {
+        let removed = std::mem::take(&mut *self.removed.lock().unwrap());
+        let reason = |(told, message): (UserAgentId, RemovedMessage)| {
+            assert_eq!(told, user_agent(1));
+            let subscription = message.subscription;
+            assert!(
+                subscription.is_none_or(|id| id == self::subscription(1)),
+                "{message:?}"
+            );
+            (message.id, message.why)
+        };
+        let mut reasons: Vec<_> = removed.into_iter().map(reason).collect();
+        reasons.sort_unstable_by_key(|(id, _)| *id);
+        reasons
     }
 
     /// Takes what was told since the last call.
