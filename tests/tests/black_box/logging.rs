@@ -192,12 +192,9 @@ async fn refusals_name_their_setting() {
         ),
     ];
     for (reason, settings, is_by_address) in rows {
-        let line = node
-            .log()
-            .wait_for_line(&["INFO", &format!("\"reason\":\"{reason}\"")]);
-        let line = within("the refusal is logged", line)
-            .await
-            .expect("the node runs");
+        let words = ["INFO", &format!("\"reason\":\"{reason}\"")];
+        let line = within("the refusal is logged", node.log().wait_for_line(&words));
+        let line = line.await.expect("the node runs");
         assert!(line.contains(&format!("\"settings\":\"{settings}\"")), "{line}");
         assert_eq!(line.contains("listen.trusted_proxies"), is_by_address, "{line}");
         let lines = records(&node).into_iter().filter(|line| line["reason"] == reason);
