@@ -15,7 +15,6 @@ mod message;
 mod monitor;
 mod push;
 mod routes;
-mod seldom;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,12 +36,12 @@ pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
 use self::routes::{Resource, Route};
 pub use self::routes::{is_resource, unescaped};
-use self::seldom::Seldom;
 pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push_url};
 use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
 use crate::defaults::SAME_LINE_AFTER;
+use crate::logging::Seldom;
 use crate::metrics::{Label as _, Metrics};
 use crate::tls::Challenges;
 
