@@ -23,21 +23,30 @@ pub(crate) async fn a_replaced_or_cancelled_message_is_told_of(rig: &Rig) {
     };
     let first = rig.stored(topical(b"1", 60)).await;
     let second = rig.stored(topical(b"2", 60)).await;
-    assert_eq!(rig.told.take_reasons(), [(first, RemovalReason::Replaced)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(first, RemovalReason::Replaced)]
+    );
     let passed = rig.storage.enqueue(topical(b"3", 0)).await.unwrap();
     assert!(matches!(passed, Enqueued::Passed { .. }), "{passed:?}");
-    assert_eq!(rig.told.take_reasons(), [(second, RemovalReason::Replaced)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(second, RemovalReason::Replaced)]
+    );
 
     let ids = [
         rig.stored(lasting(b"4", 60)).await,
         rig.stored(lasting(b"5", 60)).await,
     ];
     assert_eq!(rig.acknowledged(1, &ids[..1]).await, [true]);
-    assert_eq!(rig.told.take_reasons(), []);
+    assert_eq!(rig.announcements.take_reasons(), []);
     assert_eq!(rig.cancelled(1, ids[1]).await, [true]);
-    assert_eq!(rig.told.take_reasons(), [(ids[1], RemovalReason::Cancelled)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(ids[1], RemovalReason::Cancelled)]
+    );
     assert_eq!(rig.cancelled(1, ids[1]).await, [false]);
-    assert_eq!(rig.told.take_reasons(), []);
+    assert_eq!(rig.announcements.take_reasons(), []);
 }
 
 /// PR-23: what makes room in a full queue had expired, or was evicted; the message of its topic was replaced.
@@ -63,7 +72,7 @@ pub(crate) async fn what_makes_room_is_told_of(rig: &Rig) {
     let expired = rig.stored(lasting(b"2", 5)).await;
     let evicted = rig.stored(low(lasting(b"3", 60))).await;
     let stays = rig.stored(lasting(b"4", 60)).await;
-    assert_eq!(rig.told.take_reasons(), []);
+    assert_eq!(rig.announcements.take_reasons(), []);
     rig.advance(Duration::from_secs(6));
     let newer = rig
         .stored(full(Enqueue {
@@ -71,15 +80,24 @@ pub(crate) async fn what_makes_room_is_told_of(rig: &Rig) {
             ..lasting(b"5", 60)
         }))
         .await;
-    assert_eq!(rig.told.take_reasons(), [(replaced, RemovalReason::Replaced)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(replaced, RemovalReason::Replaced)]
+    );
     rig.stored(full(lasting(b"6", 60))).await;
-    assert_eq!(rig.told.take_reasons(), [(expired, RemovalReason::Expired)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(expired, RemovalReason::Expired)]
+    );
     rig.stored(full(lasting(b"7", 60))).await;
-    assert_eq!(rig.told.take_reasons(), [(evicted, RemovalReason::Evicted)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(evicted, RemovalReason::Evicted)]
+    );
     let gone = [(stays, RemovalReason::Expired), (newer, RemovalReason::Expired)];
     rig.advance(Duration::from_secs(60));
     assert_eq!(rig.acknowledged(1, &[stays, newer]).await, [false, false]);
-    assert_eq!(rig.told.take_reasons(), gone, "acknowledged too late");
+    assert_eq!(rig.announcements.take_reasons(), gone, "acknowledged too late");
 }
 
 /// Messages of a subscription that ends leave for that, by name and by the end of all.
@@ -99,7 +117,7 @@ pub(crate) async fn messages_of_an_ended_subscription_are_told_of(rig: &Rig) {
         }
         rig.storage.expire(100).await.unwrap();
         let reasons = left.map(|id| (id, RemovalReason::SubscriptionEnded));
-        assert_eq!(rig.told.take_reasons(), reasons, "by name: {by_name}");
+        assert_eq!(rig.announcements.take_reasons(), reasons, "by name: {by_name}");
     }
 }
 
@@ -111,5 +129,8 @@ pub(crate) async fn an_expired_message_is_told_of(rig: &Rig) {
     rig.advance(Duration::from_secs(6));
     rig.page(1, super::seat(1), super::everything()).await;
     assert_eq!(rig.storage.expire(100).await.unwrap().expired, 1);
-    assert_eq!(rig.told.take_reasons(), [(expired, RemovalReason::Expired)]);
+    assert_eq!(
+        rig.announcements.take_reasons(),
+        [(expired, RemovalReason::Expired)]
+    );
 }
