@@ -188,14 +188,19 @@ pub(crate) fn is_same(one: &Recipient, other: &Recipient) -> bool {
     one.public_key() == other.public_key() && one.authentication_secret() == other.authentication_secret()
 }
 
+/// The keys of the receiver in RFC 8291, appendix A.
+#[cfg(test)]
+pub(crate) mod rfc8291 {
+    pub(crate) const RFC_P256DH: &str =
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+    pub(crate) const RFC_AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
+}
+
 #[cfg(test)]
 mod tests {
+    use super::rfc8291::{RFC_AUTH, RFC_P256DH};
     use super::*;
 
-    /// RFC 8291 appendix A: its receiver's keys.
-    const RFC_P256DH: &str =
-        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
-    const RFC_AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
     const URL: &str = "https://push.example.net/wpush/v2/abc?d=e&f";
 
     fn subscription() -> PushSubscription {

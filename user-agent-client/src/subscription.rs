@@ -102,11 +102,8 @@ mod tests {
     use push_protocol::encryption::SubscriptionKeys;
 
     use super::*;
+    use crate::push_subscription::rfc8291::{RFC_AUTH, RFC_P256DH};
 
-    /// RFC 8291 appendix A: its receiver's keys.
-    const RFC_P256DH: &str =
-        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
-    const RFC_AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
     const URL: &str = "https://push.example.net/wpush/v2/abc?d=e&f";
 
     fn subscription() -> Subscription {
