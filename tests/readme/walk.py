@@ -4,8 +4,8 @@ Contract: every block of commands or configuration on the page is used, in the o
 expect, or a placeholder `…` that it cannot replace, ends the walk with an error. So a change of the page changes this file.
 
 It runs in a network namespace without any network but loopback, so ports, addresses and names are those of the page. Files of the
-machine (/etc, /usr/local, /var/lib) are covered by copies that end with the walk. It needs root, or the right to make user
-namespaces; otherwise it says what is left out, and succeeds.
+machine (/etc, /usr/local, /var/lib) are covered by layers that end with the walk. "Deploy it" needs root, and everything else the
+right to make user namespaces. What the machine does not allow is left out, and the walk says so.
 
 What is not taken from the page:
 
@@ -62,7 +62,7 @@ def enter():
     if possible.returncode != 0:
         print(f"left out: README.md is not walked, because this machine allows no namespaces: {possible.stderr.strip()}")
         return 0
-    environment = {**os.environ, "README_WALK": "inside"}
+    environment = {**os.environ, "README_WALK": "inside", "README_IS_ROOT": "yes" if os.geteuid() == 0 else ""}
     return subprocess.run([*unshare, sys.executable, __file__], env=environment, check=False).returncode
 
 
@@ -174,7 +174,6 @@ class Unit:
         assert not unknown, f"the unit has lines that this walk does not know: {unknown}"
         value = {key: text for key, text in lines}
         assert value["DynamicUser"] == "yes", "the unit's user is expected to be a dynamic one"
-        is_root = os.geteuid() == 0 and can_change_owner(output.parent)
         state = Path("/var/lib") / value["StateDirectory"]
         credentials = Path("/run/credentials") / f"{name}.service"
         for directory in (state, credentials):
@@ -188,20 +187,19 @@ class Unit:
                 target.chmod(0o400)
                 environment["CREDENTIALS_DIRECTORY"] = str(credentials)
         command = shlex.split(value["ExecStart"])
-        if is_root:
-            for path in (state, *state.rglob("*"), credentials, *credentials.iterdir()):
-                os.chown(path, UNIT_USER, UNIT_USER)
-            granted = ",".join(f"+{name.strip().lower().removeprefix('cap_')}" for name in value["AmbientCapabilities"].split())
-            command = [
-                "setpriv", f"--reuid={UNIT_USER}", f"--regid={UNIT_USER}", "--clear-groups", "--no-new-privs",
-                f"--inh-caps={granted}", f"--ambient-caps={granted}", *command,
-            ]
+        for path in (state, *state.rglob("*"), credentials, *credentials.iterdir()):
+            os.chown(path, UNIT_USER, UNIT_USER)
+        granted = ",".join(f"+{name.lower().removeprefix('cap_')}" for name in value["AmbientCapabilities"].split())
+        as_user = [
+            "setpriv", f"--reuid={UNIT_USER}", f"--regid={UNIT_USER}", "--clear-groups", "--no-new-privs",
+            f"--inh-caps={granted}", f"--ambient-caps={granted}",
+        ]
         # systemd may raise the hard limit; here it stays as it is.
         files = min(int(value["LimitNOFILE"]), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         self.output = output
         with output.open("wb") as log:
             self.process = subprocess.Popen(
-                ["prlimit", f"--nofile={files}", *command],
+                ["prlimit", f"--nofile={files}", *as_user, *command],
                 cwd=value.get("WorkingDirectory", "/"), env=environment, umask=0o022, stdout=log, stderr=log,
             )
 
@@ -218,16 +216,6 @@ class Unit:
     def stop(self):
         self.process.terminate()
         assert self.process.wait(PATIENCE) == 0, f"the unit did not end in order:\n{self.output.read_text()}"
-
-
-def can_change_owner(directory):
-    probe = directory / "owner"
-    probe.touch()
-    try:
-        os.chown(probe, UNIT_USER, UNIT_USER)
-        return True
-    except OSError:
-        return False
 
 
 class Walk:
@@ -281,7 +269,7 @@ class Walk:
         terminal = Terminal(self, self.clone)
         subscribe = "user-agent-client subscribe --server ws://127.0.0.1:8080/ --name python --state python-state"
         subscription = json.loads(terminal.run(f"{shlex.quote(os.environ['USER_AGENT_CLIENT_BIN'])} {subscribe[18:]}"))
-        terminal.run(f"{shlex.quote(str(Path(python).parent / 'vapid'))} --gen")
+        terminal.run(f"{shlex.quote(python)} {shlex.quote(str(Path(python).parent / 'vapid'))} --gen")
         for placeholder, value in [
             ("http://127.0.0.1:8080/wpush/v2/…", subscription["endpoint"]),
             ('"p256dh": "…"', f'"p256dh": "{subscription["keys"]["p256dh"]}"'),
@@ -330,6 +318,12 @@ class Walk:
 
     def deploy(self, page):
         heading = "The binary and its configuration"
+        if not os.environ["README_IS_ROOT"]:
+            self.left_out.append("Deploy it: that takes root. Its configurations are checked")
+            for heading, _, text in [block for block in page.blocks if block[1] == "toml"]:
+                self.check(text)
+            page.blocks = page.blocks[-1:]
+            return
         cover("/etc", "/usr/local", "/var/lib")
         Path("/run/credentials").mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/credentials"], check=True)
@@ -359,6 +353,13 @@ class Walk:
         shutil.copyfile(made / "self-signed-key.pem", files / "key.pem")
         (files / "key.pem").chmod(0o600)
         files.chmod(0o700)
+
+    def check(self, text):
+        """Whether the service accepts a configuration."""
+        self.files += 1
+        file = self.directory / "checked.toml"
+        file.write_text(text.replace('"…"', f'"{"A" * 43}"'))
+        Terminal(self, self.clone).run(f"{os.environ['PUSH_SERVICE_BIN']} config check --config {file}")
 
     def configure(self, root, text):
         self.files += 1
