@@ -134,6 +134,17 @@ impl Http {
         answer.expect("the push is answered")
     }
 
+    /// Sends a push message that has to be accepted: 201.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    pub async fn accepts(&mut self, push: &Push) -> Answer {
+        let answer = self.push(push).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer
+    }
+
     /// Sends a push message.
     pub async fn try_push(&mut self, push: &Push) -> Result<Answer, Unanswered> {
         self.request(push.request.clone()).await

@@ -63,39 +63,27 @@ const NOTHING: Rules = Rules {
     leap: 0,
 };
 /// No answered request is lost, except acknowledgements, which do not wait for replicas.
-const NOTHING_ANSWERED: Rules = Rules {
-    lost: Lost::Nothing,
-    acknowledgements: Acknowledgements::MayReturn,
-    leap: 0,
-};
-const RECENT: Rules = Rules {
-    lost: Lost::Recent,
-    acknowledgements: Acknowledgements::MayReturn,
-    leap: 0,
-};
+const NOTHING_ANSWERED: Rules = lost(Lost::Nothing);
+const RECENT: Rules = lost(Lost::Recent);
 /// The promoted replica may lack what was confirmed just before: fewer replicas confirm than there are.
-const JUST_BEFORE: Rules = Rules {
-    lost: Lost::JustBefore,
-    acknowledgements: Acknowledgements::MayReturn,
-    leap: 0,
-};
-const NOT_ASKED: Rules = Rules {
-    lost: Lost::NotAsked,
-    acknowledgements: Acknowledgements::MayReturn,
-    leap: 0,
-};
-
+const JUST_BEFORE: Rules = lost(Lost::JustBefore);
+const NOT_ASKED: Rules = lost(Lost::NotAsked);
 /// What the deposed primary accepts is lost, because nothing confirms it, and what the promoted replica lacks.
-const BY_THE_DEPOSED: Rules = Rules {
-    lost: Lost::ByTheDeposed,
-    acknowledgements: Acknowledgements::MayReturn,
-    leap: 0,
-};
+const BY_THE_DEPOSED: Rules = lost(Lost::ByTheDeposed);
 /// Clocks leap. A small leap is believed, so a short time to live may end early. A leap of more than an hour is refused.
 const LEAPS: Rules = Rules {
     leap: BELIEVED_LEAP_SECONDS * SECOND,
     ..NOTHING_ANSWERED
 };
+
+/// This may be lost, and acknowledged messages may return.
+const fn lost(lost: Lost) -> Rules {
+    Rules {
+        lost,
+        acknowledgements: Acknowledgements::MayReturn,
+        leap: 0,
+    }
+}
 
 const ALONE: Start = Start {
     topology: Topology::Alone,

@@ -25,7 +25,7 @@ async fn only_the_unused_end(node: &Node, records: impl AsyncFn() -> usize) {
     let staying_on = staying.subscribe(None).await.push_resource;
     let (mut pushed_to, _) = UserAgent::arrive(&node.connector(), None).await;
     let pushed_to_on = pushed_to.subscribe(None).await.push_resource;
-    assert_eq!(server.push(&Push::new(&pushed_to_on, "first")).await.status, 201);
+    server.accepts(&Push::new(&pushed_to_on, "first")).await;
     pushed_to.leave().await;
     let (mut gone, gone_uaid) = UserAgent::arrive(&node.connector(), None).await;
     let gone_on = gone.subscribe(None).await.push_resource;

@@ -35,8 +35,7 @@ impl Absent {
     }
 
     async fn accepts(&mut self, push: &Push) {
-        let answer = self.server.push(push).await;
-        assert_eq!(answer.status, 201, "{}", answer.text());
+        self.server.accepts(push).await;
     }
 
     async fn returns(&self) -> UserAgent {
