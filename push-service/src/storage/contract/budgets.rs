@@ -22,8 +22,8 @@ fn limited(n: u8, body: &[u8], messages: u32) -> Enqueue {
     }
 }
 
-/// PR-23: the subscription with the most bytes gives way, its oldest message first, whatever the newcomer's urgency,
-/// and the seat is told.
+/// PR-23: a full queue evicts from the subscription with the most bytes, its oldest message first, whatever the urgency of the
+/// new message. The seat is told.
 pub(crate) async fn the_largest_share_gives_way(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -43,7 +43,7 @@ pub(crate) async fn the_largest_share_gives_way(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [small, louder, id]);
 }
 
-/// PR-23: in the largest subscription the least urgent message goes, of those the oldest.
+/// PR-23: of the largest subscription, the least urgent message is evicted; of equally urgent ones, the oldest.
 pub(crate) async fn within_a_subscription_the_least_urgent_and_oldest_goes(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with = |urgency, body| Enqueue {
@@ -61,7 +61,7 @@ pub(crate) async fn within_a_subscription_the_least_urgent_and_oldest_goes(rig: 
     assert_eq!(rig.waiting(1).await, [normal, high, first, second]);
 }
 
-/// PR-23: who would be the victim is refused, with nothing changed, and never answered 201.
+/// PR-23: a new message that would be evicted itself is refused: nothing changes, and it is never answered 201.
 pub(crate) async fn a_newcomer_that_would_be_the_victim_is_refused(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -83,7 +83,7 @@ pub(crate) async fn a_newcomer_that_would_be_the_victim_is_refused(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [small, normal]);
 }
 
-/// PR-23: of equal shares the subscription with the smaller id gives way, on every storage.
+/// PR-23: of two subscriptions with equally many bytes, every storage evicts from the one with the smaller id.
 pub(crate) async fn equal_shares_are_told_apart_by_id(rig: &Rig) {
     for n in [3, 2, 1] {
         rig.subscribed(1, n).await;
@@ -94,7 +94,7 @@ pub(crate) async fn equal_shares_are_told_apart_by_id(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [third, newcomer]);
 }
 
-/// PR-23: an expired message makes room before a living one is given up.
+/// PR-23: expired messages are removed before any other message is evicted.
 pub(crate) async fn expired_messages_go_first(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -118,7 +118,7 @@ pub(crate) async fn expired_messages_go_first(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [large, id]);
 }
 
-/// PR-23: a replaced message is freed before counting.
+/// PR-23: a message that is replaced does not count when the queue is checked.
 pub(crate) async fn a_replaced_message_makes_room_first(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with_topic = |body: &[u8], urgency| Enqueue {
@@ -132,7 +132,7 @@ pub(crate) async fn a_replaced_message_makes_room_first(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [other, new]);
 }
 
-/// PR-23: a newcomer for whom more than a step's victims had to go is refused, and nothing goes.
+/// PR-23: a new message that needs more evictions than one step may make is refused, and nothing is evicted.
 pub(crate) async fn too_many_victims_are_none(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let stored = 2 * EVICTIONS_PER_STEP;
@@ -152,7 +152,8 @@ pub(crate) async fn too_many_victims_are_none(rig: &Rig) {
     assert_eq!(rig.waiting(1).await.len(), stored + 1 - EVICTIONS_PER_STEP);
 }
 
-/// PR-24: a bucket empties, refuses with the time until its next token, and fills again; TTL 0 counts like any other.
+/// PR-24: an empty rate bucket refuses, and says when its next token comes; then it fills again. A message with TTL 0 takes a
+/// token like any other.
 pub(crate) async fn a_rate_refuses_and_refills(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -178,7 +179,7 @@ pub(crate) async fn a_rate_refuses_and_refills(rig: &Rig) {
     assert_eq!(rig.waiting(1).await.len(), 3);
 }
 
-/// PR-24, PR-30: a bucket fills with the time that passes, whatever the wall clock says.
+/// PR-24, PR-30: a rate bucket fills with the time that passes, whatever the wall clock says.
 pub(crate) async fn a_rate_refills_while_the_wall_clock_is_behind(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let rated = || Enqueue {
@@ -198,7 +199,7 @@ pub(crate) async fn a_rate_refills_while_the_wall_clock_is_behind(rig: &Rig) {
     }
 }
 
-/// PR-24: a refusal stores nothing, replaces nothing, numbers nothing.
+/// PR-24: a push that is over the rate stores nothing, replaces nothing and takes no number.
 pub(crate) async fn a_refusal_changes_nothing(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with_topic = |body: &[u8]| Enqueue {

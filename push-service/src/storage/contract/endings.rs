@@ -30,14 +30,14 @@ pub(crate) async fn a_subscription_ends_by_its_id(rig: &Rig) {
     let refused = rig.storage.enqueue(enqueue(1, 1, b"late")).await.unwrap();
     assert_eq!(refused, Enqueued::NoSubscription);
     assert_eq!(rig.waiting(1).await, [kept]);
-    // What waited is freed with its subscription, or by a sweep.
+    // Its messages are freed in the same step or by a sweep.
     assert!(rig.storage.expire(10).await.unwrap().total() <= 1);
     assert_eq!(rig.usage().await.messages, 1);
     assert_eq!(rig.waiting(1).await, [kept]);
 }
 
-/// R30-EXP-2, PR-12: the holder of the seat is told what left the queue, and then which subscription ended, whether it
-/// ended by id or by name. Its record stays.
+/// R30-EXP-2, PR-12: the holder of the seat is told first which messages left the queue, then which subscription ended: by id
+/// and by name alike. The user agent's record stays.
 pub(crate) async fn the_seat_is_told_which_subscription_ended(rig: &Rig) {
     for n in [1, 2] {
         rig.subscribed(1, n).await;
@@ -101,7 +101,7 @@ pub(crate) async fn a_set_ends_with_its_subscriptions(rig: &Rig) {
     assert_eq!(rig.usage().await.user_agents, 1, "the other one goes on");
 }
 
-/// R30-EXP-5: a set ends that has nothing but its seat.
+/// R30-EXP-5: a set without subscriptions, which only a seat keeps, can be ended.
 pub(crate) async fn an_empty_set_ends_too(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -135,7 +135,7 @@ pub(crate) async fn a_subscription_is_known_until_it_ends(rig: &Rig) {
     assert!(!knows(1, 1).await && knows(2, 2).await);
 }
 
-/// R30-SUB-5: nothing is made for a user agent that names a set which has ended, or never was.
+/// R30-SUB-5: no subscription is made in a set that has ended or never existed.
 pub(crate) async fn a_subscription_may_ask_for_a_known_set(rig: &Rig) {
     let in_a_set = |n| Subscribe {
         only_known: true,

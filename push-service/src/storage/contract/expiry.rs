@@ -1,4 +1,4 @@
-//! Time passes: messages expire, records are abandoned.
+//! What time does: messages expire, and abandoned records are removed.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn brief(body: &[u8], secs: u64) -> Enqueue {
     }
 }
 
-/// R30-TTL-6: after its TTL a message is in no page, swept or not.
+/// R30-TTL-6: after its TTL a message is in no page, whether it was swept or not.
 pub(crate) async fn an_expired_message_is_never_handed_out(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let first = rig.stored(brief(b"5", 5)).await;
@@ -34,7 +34,7 @@ pub(crate) async fn an_expired_message_is_never_handed_out(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, []);
 }
 
-/// PR-30: a page carries the remaining time, judged by storage's clock.
+/// PR-30: each message of a page has its remaining time to live, by the clock of storage.
 pub(crate) async fn remaining_time_counts_down(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.stored(brief(b"a", 60)).await;
@@ -45,7 +45,7 @@ pub(crate) async fn remaining_time_counts_down(rig: &Rig) {
     }
 }
 
-/// PR-30: a TTL runs with the time that passes, whatever the wall clock says.
+/// PR-30: a message expires by the time that passes, whatever the wall clock says.
 pub(crate) async fn a_message_expires_while_the_wall_clock_is_behind(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.stored(brief(b"5", 5)).await;
@@ -57,7 +57,7 @@ pub(crate) async fn a_message_expires_while_the_wall_clock_is_behind(rig: &Rig) 
     assert_eq!(rig.storage.expire(100).await.unwrap().total(), 2);
 }
 
-/// Sweeping drops what is due and no more than it may; fewer than the limit means that nothing is left.
+/// A sweep removes only what is due, and at most its limit. Fewer than the limit means that nothing else is due.
 pub(crate) async fn a_sweep_drops_what_is_due_in_bounded_steps(rig: &Rig) {
     rig.subscribed(1, 1).await;
     for n in 0..7_u8 {
@@ -93,8 +93,8 @@ pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
     assert!(matches!(attached, Attached::Unknown));
 }
 
-/// PR-29, PR-30: a wall clock that is years ahead for a moment ends no subscription and no message; one that stays there
-/// is believed.
+/// PR-29, PR-30: a wall clock that leaps years ahead for a moment ends no subscription and no message. If it stays there, storage
+/// follows it.
 pub(crate) async fn a_leap_of_the_wall_clock_ends_nothing(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"a")).await;
@@ -116,7 +116,7 @@ pub(crate) async fn a_leap_of_the_wall_clock_ends_nothing(rig: &Rig) {
     assert_eq!(rig.usage().await, Usage::default());
 }
 
-/// PR-29: the retention starts again with each hello.
+/// PR-29: each attach renews the retention.
 pub(crate) async fn a_hello_renews_the_retention(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.waiting(1).await;
@@ -128,7 +128,7 @@ pub(crate) async fn a_hello_renews_the_retention(rig: &Rig) {
     rig.stored(enqueue(1, 1, b"a")).await;
 }
 
-/// PR-29: a session that holds its channel for longer than the retention has not abandoned it.
+/// PR-29: a record is kept while a session holds its seat, even for longer than the retention.
 pub(crate) async fn a_held_seat_keeps_its_record(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -143,7 +143,7 @@ pub(crate) async fn a_held_seat_keeps_its_record(rig: &Rig) {
     assert_eq!(rig.waiting(1).await.len(), 1);
 }
 
-/// An acknowledgement after the expiry finds nothing, swept or not, and leaves nothing behind.
+/// An acknowledgement after the expiry finds nothing, whether the message was swept or not. The message is removed.
 pub(crate) async fn an_expired_message_counts_as_not_there(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(brief(b"a", 5)).await;

@@ -1,4 +1,4 @@
-//! What became of messages that receipts were asked for: each end has its outcome, and each message one end (PR-25).
+//! How messages end for which a receipt was requested: each ends once, and the outbox has the outcome (PR-25).
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ async fn trace(rig: &Rig, id: MessageId) -> Traced {
     rig.storage.trace(user_agent(1), id.nonce).await.unwrap()
 }
 
-/// PR-25, R30-ACK-4: an acknowledgement is an outcome, durably, and is told of; a second one adds nothing.
+/// PR-25, R30-ACK-4: an acknowledgement puts an outcome into the outbox, durably, and storage hints at the outbox. A second
+/// acknowledgement adds nothing.
 pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let ids = [rig.stored(asking(b"a")).await, rig.stored(asking(b"b")).await];
@@ -74,7 +75,7 @@ pub(crate) async fn without_a_receipt_nothing_is_owed(rig: &Rig) {
     assert_eq!(rig.storage.outbox(user_agent(7), 10).await.unwrap(), []);
 }
 
-/// PR-25, PR-26: what its application server takes back is given up.
+/// PR-25, PR-26: a message that its application server takes back ends as given up.
 pub(crate) async fn a_cancelled_message_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(asking(b"a")).await;
@@ -82,8 +83,8 @@ pub(crate) async fn a_cancelled_message_is_given_up(rig: &Rig) {
     assert_eq!(outbox(rig).await, [outcome(id, ReceiptOutcome::GivenUp)]);
 }
 
-/// PR-25, R30-TOP-4, R30-RDL-6: a replaced message says so; the new one has its own receipt, or none. One that had expired
-/// before it was replaced was given up.
+/// PR-25, R30-TOP-4, R30-RDL-6: a message that is replaced ends as replaced; the new one has its own receipt or none. One that had
+/// expired before ends as given up.
 pub(crate) async fn a_replaced_message_says_so(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let topical = |body: &[u8], secs| Enqueue {
@@ -127,7 +128,7 @@ pub(crate) async fn a_passing_message_replaces_too(rig: &Rig) {
     assert_eq!(outbox(rig).await, [outcome(old, ReceiptOutcome::Replaced)]);
 }
 
-/// PR-23, PR-25, R30-ACK-6: an evicted message is given up. Outcomes count against no budget.
+/// PR-23, PR-25, R30-ACK-6: an evicted message ends as given up. Entries of the outbox take no room in the queue.
 pub(crate) async fn an_evicted_message_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let tight = |body: &[u8]| Enqueue {
@@ -154,7 +155,7 @@ pub(crate) async fn an_evicted_message_is_given_up(rig: &Rig) {
     assert_eq!(outbox(rig).await.len(), 2, "a refused message was never there");
 }
 
-/// PR-25, R30-RDL-4: an acknowledgement after the expiry comes too late, swept or not.
+/// PR-25, R30-RDL-4: an acknowledgement after the expiry is too late: the message ends as given up, swept or not.
 pub(crate) async fn a_late_acknowledgement_gives_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let brief = Enqueue {
@@ -173,7 +174,7 @@ pub(crate) async fn a_late_acknowledgement_gives_up(rig: &Rig) {
     assert_eq!(outbox(rig).await, [given_up]);
 }
 
-/// PR-25, R30-RDL-4: an expired message is given up when it's swept.
+/// PR-25, R30-RDL-4: an expired message ends as given up when it is swept.
 pub(crate) async fn an_expired_message_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let brief = Enqueue {
@@ -188,8 +189,8 @@ pub(crate) async fn an_expired_message_is_given_up(rig: &Rig) {
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }
 
-/// PR-9, PR-25, R30-EXP-7: messages of an ended subscription are given up, at the latest when they are freed; the outbox
-/// outlives the user agent.
+/// PR-9, PR-25, R30-EXP-7: messages of an ended subscription end as given up, at the latest when they are freed. The outbox
+/// outlives the user agent's record.
 pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
     for all in [false, true] {
         rig.subscribed(1, 1).await;
@@ -217,7 +218,7 @@ pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
     }
 }
 
-/// PR-25, PR-29: what an abandoned user agent has waiting is given up.
+/// PR-25, PR-29: the waiting messages of an abandoned user agent end as given up.
 pub(crate) async fn an_abandoned_record_gives_its_messages_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.waiting(1).await;
@@ -232,7 +233,8 @@ pub(crate) async fn an_abandoned_record_gives_its_messages_up(rig: &Rig) {
     assert!(rig.storage.is_empty().await.unwrap());
 }
 
-/// PR-6, PR-25: an outcome is cleared by its whole id, alone; a limit takes the rest later.
+/// PR-6, PR-25: an entry of the outbox is cleared by the whole id of its message, and no other with it. What is over a limit comes
+/// with the next look.
 pub(crate) async fn what_was_carried_over_is_cleared(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let mut ids = Vec::new();
@@ -259,7 +261,7 @@ pub(crate) async fn what_was_carried_over_is_cleared(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, ids[4..], "what waits stays");
 }
 
-/// PR-25: a message is traced by its nonce for as long as anything is known of it, and only with its user agent.
+/// PR-25: a message can be traced by its nonce, with its own user agent, until its outcome is cleared.
 pub(crate) async fn a_message_is_traced_to_its_end(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(2, 2).await;
@@ -277,7 +279,7 @@ pub(crate) async fn a_message_is_traced_to_its_end(rig: &Rig) {
     assert_eq!(stranger, Traced::Nothing);
 }
 
-/// PR-25: user agents with an outbox are found, so many at a time.
+/// PR-25: user agents with an outbox are listed, at most as many as are asked for.
 pub(crate) async fn user_agents_with_an_outbox_are_found(rig: &Rig) {
     for n in 1..=3 {
         rig.subscribed(n, n).await;

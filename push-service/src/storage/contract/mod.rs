@@ -1,4 +1,4 @@
-//! One suite that holds every storage to the promise.
+//! The contract suite: cases that every storage has to pass.
 //!
 //! A storage instantiates it with `suite!(open)`, where `open` is an async function that gives a fresh [`Rig`]: the
 //! storage, empty, with a clock that the test moves and an announcer that records. Each case becomes a test of its own.
@@ -221,7 +221,7 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
-/// One test a case.
+/// One test for each case.
 macro_rules! tests {
     ($open:expr, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
         $($(
@@ -236,7 +236,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// All cases one after the other, each told by its name: for storages whose servers take long to start.
+/// All cases, one after the other in one test that prints their names: for storages whose servers take long to start.
 macro_rules! in_turn {
     ($open:expr, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
         $($(

@@ -1,4 +1,4 @@
-//! Steps drawn at random and taken by two storages, which have to answer and to announce alike.
+//! Random steps that two storages take: both have to give the same answers and the same announcements.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,23 +15,23 @@ use crate::storage::{
     Paged, RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
 };
 
-/// User agents that take part; the last one is a receipt subscription.
+/// How many user agents there are; the last one is a receipt subscription.
 pub(crate) const AGENTS: u8 = 5;
 const RECEIPT_SUBSCRIPTION: u8 = AGENTS - 1;
-/// Sessions that compete for each one's seat.
+/// How many sessions compete for each seat.
 pub(crate) const SEATS: u64 = 3;
 
 /// Small numbers that are the same for the same seed (the generator of Steele, Lea and Flood's SplitMix).
 pub(crate) struct Dice {
     state: u64,
-    /// The subscriptions drawn so far; no id comes twice, as in life.
+    /// How many subscriptions were drawn. No id is drawn twice: in the service ids are random.
     made: Vec<(u8, SubscriptionId)>,
-    /// Nonces drawn so far: none comes twice, as in life.
+    /// How many nonces were drawn. None is drawn twice, for the same reason.
     nonces: u64,
 }
 
 impl Dice {
-    /// From the environment's `SEED`, or from the clock; printed, so that a failure can be repeated.
+    /// The seed is the environment variable `SEED`, or the clock. It is printed, so that a failure can be repeated.
     pub(crate) fn seeded() -> (Self, u64) {
         let from_clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed = std::env::var("SEED").map_or(from_clock, |seed| seed.parse().unwrap());
@@ -64,7 +64,7 @@ impl Dice {
         SubscriptionId(id.to_be_bytes())
     }
 
-    /// One of the last that were drawn for this user agent, whether or not it came to be.
+    /// One of the last that were drawn for this user agent, whether or not it was made.
     fn some_subscription(&mut self, agent: u8) -> SubscriptionId {
         let back = self.below(5) as usize;
         let mut recent = self.made.iter().rev().filter(|(owner, _)| *owner == agent);
@@ -77,7 +77,7 @@ impl Dice {
     }
 }
 
-/// A step, drawn once and taken by both.
+/// A step: drawn once, and taken by both storages.
 #[derive(Clone, Debug)]
 pub(crate) enum Draw {
     Subscribe(Subscribe),
@@ -89,8 +89,8 @@ pub(crate) enum Draw {
     Acknowledge(UserAgentId, Vec<MessageId>, Removal, Confirm, Option<Seat>),
     End(UserAgentId, Ending),
     Expect(ExpectReceipt),
-    /// Carries an outbox over, and clears so much of it.
-    CarryOver(UserAgentId, usize),
+    /// Relays an outbox, and clears so many of its entries.
+    Relay(UserAgentId, usize),
     Settle(Vec<MessageEnd>),
     Overdue,
     Owing,
@@ -126,7 +126,7 @@ impl Draw {
             15 if dice.below(4) == 0 => Self::End(user, Ending::All),
             15 => Self::End(user, Ending::One(dice.some_subscription(agent))),
             16..=17 => Self::Expect(draw_expected(dice, agent, known)),
-            18..=19 => Self::CarryOver(user, dice.below(20) as usize),
+            18..=19 => Self::Relay(user, dice.below(20) as usize),
             20 => Self::Settle(draw_outcomes(dice, known)),
             21 => Self::Overdue,
             22 => Self::Owing,
@@ -154,7 +154,7 @@ impl Draw {
         }
     }
 
-    /// What comes of it, spelled out.
+    /// Takes the step, and returns its answer as text.
     pub(crate) async fn take(self, storage: &dyn Storage) -> String {
         match self {
             Self::Subscribe(request) => format!("{:?}", storage.subscribe(request).await),
@@ -170,8 +170,8 @@ impl Draw {
                 let receipts = user_agent(RECEIPT_SUBSCRIPTION);
                 format!("{:?}", storage.expect_receipt(receipts, expected).await)
             }
-            Self::CarryOver(user, cleared) => {
-                // Those that ended in one step storages may give in any order.
+            Self::Relay(user, cleared) => {
+                // Storages may return messages that ended in one step in any order.
                 let mut outcomes = storage.outbox(user, 100).await.unwrap();
                 outcomes.sort_unstable_by_key(|outcome| outcome.id);
                 let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).take(cleared).collect();
@@ -180,7 +180,7 @@ impl Draw {
             }
             Self::Settle(outcomes) => Self::settle(storage, &outcomes).await,
             Self::Overdue => {
-                // All of it, because storages may give it in any order.
+                // With a limit above all of them, because storages may return them in any order.
                 let mut overdue = storage.overdue(usize::MAX).await.unwrap();
                 overdue.sort_unstable_by_key(|overdue| (overdue.user_agent, overdue.nonce));
                 format!("{overdue:?}")
@@ -207,7 +207,7 @@ impl Draw {
 }
 
 fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)]) -> ExpectReceipt {
-    // Of a message that was there, or of one that comes.
+    // Of a message that was drawn before, or of one that will be drawn.
     let fresh = (user_agent(agent), dice.below(dice.nonces + 10));
     let (user_agent, nonce) = match dice.below(2) {
         0 => fresh,
@@ -277,7 +277,7 @@ fn draw_page(dice: &mut Dice, agent: u8) -> PageRequest {
     }
 }
 
-/// Keeps the ids of what waits, for acknowledgements to name; those that are gone are named as well.
+/// Remembers the ids of stored messages, so that acknowledgements can name them, also after they were removed.
 pub(crate) async fn remember(draw: &Draw, memory: &Memory, known: &mut Vec<(UserAgentId, MessageId)>) {
     if let Draw::Enqueue(Enqueue {
         user_agent,

@@ -1,4 +1,4 @@
-//! User agents move from one storage to another and lose nothing (PR-37).
+//! Export and import: user agents move to another storage, and nothing is lost (PR-37).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::storage::{
     RECEIPTS, RECEIPTS_NAME, ReceiptExpected, Storage, Subscribe, Subscribed,
 };
 
-/// Another storage by the same clock, and empty.
+/// A second storage, empty, with the same clock.
 fn elsewhere(rig: &Rig) -> Rig {
     let clock = Arc::clone(&rig.clock);
     let mut other = Rig::new(|announce, _| {
@@ -32,7 +32,7 @@ fn elsewhere(rig: &Rig) -> Rig {
     other
 }
 
-/// Everything, its parts put together.
+/// Exports everything, and joins the parts of each user agent.
 async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
     let mut all: BTreeMap<_, Portable> = BTreeMap::new();
     let mut after: Option<Cursor> = None;
@@ -54,7 +54,7 @@ async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
     }
 }
 
-/// Any part may come twice.
+/// Joins two parts of a user agent; a storage may export any part twice.
 fn add_new<T: PartialEq>(known: &mut Vec<T>, part: Vec<T>) {
     for item in part {
         if !known.contains(&item) {
@@ -63,7 +63,7 @@ fn add_new<T: PartialEq>(known: &mut Vec<T>, part: Vec<T>) {
     }
 }
 
-/// Some storages count the last number from the messages.
+/// With the last number that its messages say, because some storages compute it from them. Sorts what has no order.
 fn with_last(mut whole: Portable) -> Portable {
     let last = whole.messages.last().map(|message| message.id.number);
     whole.last = whole.last.max(last.unwrap_or_default());
@@ -72,7 +72,7 @@ fn with_last(mut whole: Portable) -> Portable {
     whole
 }
 
-/// Two user agents with a bit of everything.
+/// Two user agents with everything that can be exported, except receipts.
 async fn fill(rig: &Rig) -> Vec<MessageId> {
     let restricted = Subscribe {
         key: Some(KeyDigest([5; 32])),
@@ -136,17 +136,17 @@ async fn moved(from: &Rig, to: &Rig) {
     assert_eq!(to.acknowledged(1, &ids).await, [true, false, true]);
 }
 
-/// PR-37: what one storage gives, another one holds, under the same ids, numbers and times.
+/// PR-37: what this storage exports, another one imports, with the same ids, numbers and times.
 pub(crate) async fn what_waits_moves_to_another_storage(rig: &Rig) {
     moved(rig, &elsewhere(rig)).await;
 }
 
-/// PR-37: what another storage gave is held here, under the same ids, numbers and times.
+/// PR-37: what another storage exported, this one imports, with the same ids, numbers and times.
 pub(crate) async fn what_waited_in_another_storage_is_taken_in(rig: &Rig) {
     moved(&elsewhere(rig), rig).await;
 }
 
-/// PR-37: an import that is repeated changes nothing, and what was acknowledged meanwhile is all that it brings back.
+/// PR-37: repeating an import adds nothing twice. Only messages that were acknowledged meanwhile come back.
 pub(crate) async fn a_repeated_import_changes_nothing(rig: &Rig) {
     let other = elsewhere(rig);
     let ids = fill(&other).await;
@@ -167,7 +167,7 @@ pub(crate) async fn a_repeated_import_changes_nothing(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, ids);
 }
 
-/// PR-37: a subscription that ended here and comes back has its messages, and only once, freed or not.
+/// PR-37: a subscription that ended here and is imported again has its messages once, whether the old ones were freed or not.
 pub(crate) async fn an_ended_subscription_can_come_back(rig: &Rig) {
     let ids = fill(rig).await;
     let user_agents = exported(&*rig.storage, usize::MAX).await;
@@ -180,7 +180,7 @@ pub(crate) async fn an_ended_subscription_can_come_back(rig: &Rig) {
     assert_eq!(rig.usage().await.messages, 3);
 }
 
-/// PR-37: an import into what is in use ends and replaces nothing.
+/// PR-37: an import into a storage in use ends and replaces nothing.
 pub(crate) async fn an_import_ends_nothing_that_is_there(rig: &Rig) {
     let other = elsewhere(rig);
     fill(&other).await;
@@ -204,7 +204,7 @@ pub(crate) async fn an_import_ends_nothing_that_is_there(rig: &Rig) {
     let expected = Imported {
         subscriptions: 1,
         present: 1,
-        // A name under another id, its two messages, and one of a topic.
+        // In the way: a name with another id, its two messages, and a message of a topic that is taken.
         in_the_way: 4,
         ..Imported::default()
     };
@@ -214,7 +214,7 @@ pub(crate) async fn an_import_ends_nothing_that_is_there(rig: &Rig) {
     assert_eq!(kept, Subscribed::Kept(subscription(9)));
 }
 
-/// PR-37: a number that is taken stays with the message that has it, and nothing has the number of a record.
+/// PR-37: a message whose number is taken is not imported, and neither is one with the number 0, which is the record's.
 pub(crate) async fn a_number_is_not_taken_away(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"mine")).await;
@@ -228,7 +228,7 @@ pub(crate) async fn a_number_is_not_taken_away(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [id]);
 }
 
-/// PR-37: what is expired or abandoned is counted and stays behind, on either side.
+/// PR-37: expired messages and abandoned records are counted, and neither exported nor imported.
 pub(crate) async fn what_is_over_stays_behind(rig: &Rig) {
     let ids = fill(rig).await;
     let before = exported(&*rig.storage, usize::MAX).await;
@@ -249,7 +249,7 @@ pub(crate) async fn what_is_over_stays_behind(rig: &Rig) {
     assert_eq!(imported.abandoned, 6);
 }
 
-/// PR-37: however small the pages are, they hold everything.
+/// PR-37: an export in pages of any size has everything.
 pub(crate) async fn an_export_comes_page_by_page(rig: &Rig) {
     fill(rig).await;
     for n in 4..10 {
@@ -266,8 +266,8 @@ pub(crate) async fn an_export_comes_page_by_page(rig: &Rig) {
     }
 }
 
-/// What has to do with receipts: an outbox, one of a user agent that ended, a message and two passing ones, of which one may
-/// still be acknowledged, and what is owed for them; one receipt waits.
+/// Everything about receipts that can be exported: an outbox, and one of a user agent that has ended; a stored message and two
+/// with TTL 0, one of which may still be acknowledged; the receipts that are expected for them; and a receipt that waits.
 pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
     let monitored = Subscribe {
         name: RECEIPTS_NAME,
@@ -335,7 +335,7 @@ async fn moved_with_receipts(from: &Rig, to: &Rig) {
     let expected = Imported {
         subscriptions: 2,
         messages: 2,
-        // Four outcomes, one of them of an ended set, and two that are owed.
+        // Four entries of outboxes, one of them of an ended set, and two expected receipts.
         receipts: 6,
         ..Imported::default()
     };
@@ -365,17 +365,17 @@ async fn moved_with_receipts(from: &Rig, to: &Rig) {
     assert_eq!(from.storage.overdue(10).await.unwrap().len(), 2);
 }
 
-/// PR-25, PR-37: outboxes and what is owed move along, and are settled in the other storage.
+/// PR-25, PR-37: outboxes and expected receipts are exported, and the receipts are settled in the other storage.
 pub(crate) async fn receipts_move_to_another_storage(rig: &Rig) {
     moved_with_receipts(rig, &elsewhere(rig)).await;
 }
 
-/// PR-25, PR-37: and from it.
+/// PR-25, PR-37: outboxes and expected receipts of another storage are imported, and the receipts are settled here.
 pub(crate) async fn receipts_of_another_storage_are_taken_in(rig: &Rig) {
     moved_with_receipts(&elsewhere(rig), rig).await;
 }
 
-/// PR-37: nothing is owed here to a receipt subscription that is not here, and an outcome takes no message's place.
+/// PR-37: no receipt is expected for a receipt subscription that was not imported, and an entry of an outbox replaces no message.
 pub(crate) async fn orphans_are_not_imported(rig: &Rig) {
     let other = elsewhere(rig);
     let waits = fill_with_receipts(&other).await;
@@ -393,9 +393,9 @@ pub(crate) async fn orphans_are_not_imported(rig: &Rig) {
     let expected = Imported {
         subscriptions: 1,
         messages: 1,
-        // Both passing messages, and that of the ended set.
+        // Both messages with TTL 0, and the one of the ended set.
         receipts: 3,
-        // A receipt without its subscription, two that are owed to it, and the outcome.
+        // A receipt without its subscription, two that it expects, and the entry of the outbox.
         in_the_way: 4,
         ..Imported::default()
     };
@@ -403,7 +403,7 @@ pub(crate) async fn orphans_are_not_imported(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [waits]);
 }
 
-/// PR-37: a store without user agents says so, and one with them doesn't.
+/// PR-37: a storage says whether it has any user agent.
 pub(crate) async fn an_empty_store_says_so(rig: &Rig) {
     assert!(rig.storage.is_empty().await.unwrap());
     rig.storage.admit_sealing_keys(&[[1; 8]]).await.unwrap();
@@ -413,7 +413,7 @@ pub(crate) async fn an_empty_store_says_so(rig: &Rig) {
     assert!(!rig.storage.is_empty().await.unwrap());
 }
 
-/// PR-37: no seat is told of what is taken in; its next page has it.
+/// PR-37: no seat is told of an import; the next page has its messages.
 pub(crate) async fn a_session_finds_what_was_taken_in(rig: &Rig) {
     let other = elsewhere(rig);
     let ids = fill(&other).await;

@@ -34,8 +34,8 @@ async fn outbox(rig: &Rig) -> Vec<(MessageId, ReceiptOutcome)> {
     outbox
 }
 
-/// PR-21, PR-25: a message with TTL 0 that asks for a receipt has a number of its own kind; its acknowledgement counts,
-/// once. It is never stored.
+/// PR-21, PR-25: a message with TTL 0 and a receipt has the number `PASSING_WITH_RECEIPT`. It is never stored. Its
+/// acknowledgement counts once.
 pub(crate) async fn a_passing_message_can_be_acknowledged(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -107,7 +107,7 @@ pub(crate) async fn a_passing_message_is_given_up_in_time(rig: &Rig) {
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }
 
-/// PR-26: its application server may take it back.
+/// PR-26: its application server can take it back.
 pub(crate) async fn a_passing_message_can_be_cancelled(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -116,7 +116,7 @@ pub(crate) async fn a_passing_message_can_be_cancelled(rig: &Rig) {
     assert_eq!(outbox(rig).await, [(id, ReceiptOutcome::GivenUp)]);
 }
 
-/// PR-21, R30-EXP-7: with its subscription or its set it is given up.
+/// PR-21, R30-EXP-7: if its subscription or its set ends, it is given up.
 pub(crate) async fn a_passing_message_ends_with_its_subscription(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -131,7 +131,7 @@ pub(crate) async fn a_passing_message_ends_with_its_subscription(rig: &Rig) {
     );
 }
 
-/// PR-21: so many are remembered for one user agent; one more is given up at once, though it's told.
+/// PR-21: the number that is remembered for one user agent is bounded. One more is given up at once, but is still announced.
 pub(crate) async fn passing_messages_have_a_bound(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;

@@ -75,7 +75,7 @@ fn content(coding: Coding, media_type: Option<&str>, body: &[u8]) -> Content {
     }
 }
 
-/// PR-7, PR-30: a number is above the one before and about the time, also when the clock stands still or is set back.
+/// PR-7, PR-30: a number is above the one before it, and close to the time, even if the clock stands still or is set back.
 pub(crate) async fn numbers_rise_even_when_the_clock_stands_or_falls(rig: &Rig) {
     let start_us = super::rig::START_US;
     rig.subscribed(1, 1).await;
@@ -89,7 +89,7 @@ pub(crate) async fn numbers_rise_even_when_the_clock_stands_or_falls(rig: &Rig) 
     assert_eq!(numbers, [start_us, start_us + 1, start_us + 2, start_us + 5_000]);
 }
 
-/// PR-6: an id with the right number and another nonce names nothing.
+/// PR-6: an id with the right number and a wrong nonce names no message.
 pub(crate) async fn only_the_whole_id_names_a_message(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"a")).await;
@@ -101,7 +101,7 @@ pub(crate) async fn only_the_whole_id_names_a_message(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [id]);
 }
 
-/// PR-18: a message is acknowledged once, by anyone; asking again says that it is gone, and it never comes back.
+/// PR-18: any session can acknowledge a message. A second acknowledgement finds nothing, and the message never comes back.
 pub(crate) async fn an_acknowledgement_is_idempotent_and_final(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let a = rig.stored(enqueue(1, 1, b"a")).await;
@@ -113,7 +113,7 @@ pub(crate) async fn an_acknowledgement_is_idempotent_and_final(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [c]);
 }
 
-/// PR-16: a page has its bounds, always at least one message, and says where the next one starts.
+/// PR-16: a page is bounded in messages and bytes, has at least one message, and says where the next page starts.
 pub(crate) async fn a_page_is_bounded_and_says_where_it_ends(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let mut sent = Vec::new();
@@ -146,7 +146,7 @@ pub(crate) async fn a_page_is_bounded_and_says_where_it_ends(rig: &Rig) {
     );
 }
 
-/// PR-22: what is below the filter's urgency stays, and the page still says the last number of the whole queue.
+/// PR-22: messages below the lowest urgency stay, and the page says the last number of the whole queue.
 pub(crate) async fn a_page_skips_what_is_not_urgent_enough(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with = |urgency, body: &[u8]| Enqueue {
@@ -166,7 +166,7 @@ pub(crate) async fn a_page_skips_what_is_not_urgent_enough(rig: &Rig) {
     assert_eq!(page.upto, low.number);
 }
 
-/// PR-15: a page is of one subscription, or of all but some.
+/// PR-15: a page is about one subscription, or about all but some.
 pub(crate) async fn a_page_keeps_to_its_scope(rig: &Rig) {
     let mut sent = Vec::new();
     for n in [1, 2, 3] {
@@ -186,7 +186,8 @@ pub(crate) async fn a_page_keeps_to_its_scope(rig: &Rig) {
     assert_eq!((ids(&page), page.upto), (vec![], sent[2].number));
 }
 
-/// R30-TOP-3, R30-TOP-4, R30-TOP-6: a message takes the place of the one of its topic, and nothing of that survives.
+/// R30-TOP-3, R30-TOP-4, R30-TOP-6: a message replaces the waiting one of its topic; body, TTL and urgency are those of the new
+/// one.
 pub(crate) async fn a_message_replaces_the_one_of_its_topic(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with = |body: &[u8], urgency| Enqueue {
@@ -216,7 +217,7 @@ pub(crate) async fn a_message_replaces_the_one_of_its_topic(rig: &Rig) {
     assert!(matches!(first, Enqueued::Stored { replaced: false, .. }));
 }
 
-/// R30-TOP-2: topics are compared within one subscription, by the letter.
+/// R30-TOP-2: topics are compared within one subscription, character by character.
 pub(crate) async fn topics_do_not_reach_across_subscriptions(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -274,7 +275,7 @@ pub(crate) async fn concurrent_messages_of_one_topic_leave_one(rig: &Rig) {
     assert_eq!((share.messages, share.subscriptions[0].messages), (1, 1));
 }
 
-/// What the gauges show is what waits.
+/// The gauges are equal to what waits.
 pub(crate) async fn gauges_follow_the_queue(rig: &Rig) {
     for agent in [1, 2] {
         rig.subscribed(agent, 1).await;

@@ -1,4 +1,4 @@
-//! Receipt subscriptions: what is owed to them, and the receipts that come of it (PR-25).
+//! Receipt subscriptions: which receipts they expect, and how these are settled (PR-25).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn monitored(rig: &Rig, n_agent: u8) {
     assert_eq!(made, Subscribed::Created(RECEIPTS));
 }
 
-/// That a receipt of user agent 1's message with this nonce is owed, for a minute.
+/// The receipt of user agent 1's message with this nonce, expected within a minute.
 fn expected(nonce: u64) -> ExpectReceipt {
     ExpectReceipt {
         user_agent: user_agent(1),
@@ -64,7 +64,7 @@ async fn settle(rig: &Rig, outcomes: &[MessageEnd]) {
         .unwrap();
 }
 
-/// The receipts that wait, as message and receipt outcome.
+/// The receipts that wait: each with its message and outcome.
 async fn receipts(rig: &Rig) -> Vec<(MessageId, ReceiptOutcome)> {
     let page = rig.attached(9, seat(0)).await;
     rig.storage.release(user_agent(9), seat(0)).await.unwrap();
@@ -82,8 +82,8 @@ async fn overdue(rig: &Rig, limit: usize) -> Vec<u64> {
     nonces
 }
 
-/// PR-25, R30-RDL-2, R30-RDL-3: what is owed becomes a receipt that waits as a message, and says all that its URL is made
-/// of.
+/// PR-25, R30-RDL-2, R30-RDL-3: an expected receipt that is settled waits as a message. It holds everything that the message's URL
+/// is made of.
 pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
     monitored(rig, 9).await;
     assert_eq!(expect(rig, expected(7)).await, ReceiptExpected::Recorded);
@@ -114,7 +114,7 @@ pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
     assert_eq!(receipts(rig).await, []);
 }
 
-/// PR-25: what was never owed is passed over.
+/// PR-25: the end of a message whose receipt is not expected is ignored.
 pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
     monitored(rig, 9).await;
     monitored(rig, 8).await;
@@ -190,8 +190,8 @@ pub(crate) async fn nothing_is_owed_to_a_stranger(rig: &Rig) {
     );
 }
 
-/// R30-RCP-7: what is owed and what waits have a limit together; a receipt that was taken makes room, and what is owed
-/// already is no more by being asked for again.
+/// R30-RCP-7: expected and waiting receipts have one limit together. A receipt that was acknowledged makes room. A receipt that is
+/// expected already counts once if it is expected again.
 pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
     monitored(rig, 9).await;
     let limited = |nonce| ExpectReceipt {
@@ -230,7 +230,7 @@ pub(crate) async fn a_monitor_is_told(rig: &Rig) {
     assert_eq!(page.messages.len(), 1);
 }
 
-/// R30-RDL-3: a receipt waits for a bounded time.
+/// R30-RDL-3: a receipt that is not delivered expires.
 pub(crate) async fn a_receipt_expires(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
@@ -241,7 +241,7 @@ pub(crate) async fn a_receipt_expires(rig: &Rig) {
     assert_eq!(receipts(rig).await, []);
 }
 
-/// R30-EXP-1: a receipt subscription lasts for a while from when it was last monitored or asked for, and no longer.
+/// R30-EXP-1: a receipt subscription is kept for a bounded time after it was last monitored, or a receipt was last requested.
 pub(crate) async fn a_receipt_subscription_is_forgotten(rig: &Rig) {
     monitored(rig, 9).await;
     assert_eq!(receipts(rig).await, [], "it is in use");
@@ -259,7 +259,7 @@ pub(crate) async fn a_receipt_subscription_is_forgotten(rig: &Rig) {
     );
 }
 
-/// PR-25, R30-TTL-3: it outlives whatever is owed to it, however long that takes.
+/// PR-25, R30-TTL-3: a receipt subscription is kept as long as it expects a receipt.
 pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
     monitored(rig, 9).await;
     let late = ExpectReceipt {
@@ -273,7 +273,7 @@ pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
     assert_eq!(receipts(rig).await.len(), 1);
 }
 
-/// R30-RDL-3: and a receipt that comes long after it was due waits no shorter than others.
+/// R30-RDL-3: a receipt that is settled long after its deadline waits as long as others.
 pub(crate) async fn a_late_receipt_keeps_its_receipt_subscription(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(1)).await;
@@ -283,7 +283,7 @@ pub(crate) async fn a_late_receipt_keeps_its_receipt_subscription(rig: &Rig) {
     assert_eq!(receipts(rig).await.len(), 1);
 }
 
-/// PR-25: what is owed for too long is given to one who asks, and after a lease to another; what is settled is not.
+/// PR-25: an overdue receipt is leased to one caller, and to another when the lease is over. A settled one is never overdue.
 pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
     monitored(rig, 9).await;
     for nonce in 1..=3 {
@@ -314,7 +314,7 @@ pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
     assert_eq!(overdue(rig, 10).await, [1, 3, 4]);
 }
 
-/// PR-25: what is asked for again is owed from then on, under its new deadline.
+/// PR-25: a receipt that is expected again has a new deadline.
 pub(crate) async fn a_deadline_moves_with_its_expectation(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
@@ -329,8 +329,8 @@ pub(crate) async fn a_deadline_moves_with_its_expectation(rig: &Rig) {
     assert_eq!(overdue(rig, 10).await, [7]);
 }
 
-/// R30-RDL-8, R30-EXP-2: a receipt subscription ends like a set: what it was owed and what waited is gone, and nothing
-/// more is owed to it.
+/// R30-RDL-8, R30-EXP-2: a receipt subscription ends like a set: its expected and waiting receipts are gone, and it expects no
+/// further one.
 pub(crate) async fn a_receipt_subscription_ends(rig: &Rig) {
     monitored(rig, 9).await;
     for nonce in 1..=3 {

@@ -1,4 +1,4 @@
-//! What a case of the suite works with: a storage, its clock, what its seats were told, and short words for requests.
+//! What each case of the suite uses: a storage, its clock, what its seats were told, and short functions that make requests.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -38,9 +38,9 @@ pub(crate) struct Rig {
 #[derive(Default)]
 pub(crate) struct Announcements {
     wake_ups: Mutex<Vec<(UserAgentId, Seat, WakeUp)>>,
-    /// How many buckets a storage says that it hears.
+    /// For how many buckets a storage says that it receives wake-ups.
     gaps: Mutex<HashSet<u16>>,
-    /// Whose outboxes a storage hinted at.
+    /// The user agents whose outboxes a storage hinted at.
     owes: Mutex<Vec<UserAgentId>>,
     /// Which messages left without an acknowledgement.
     removed: Mutex<Vec<(UserAgentId, RemovedMessage)>>,
@@ -69,7 +69,7 @@ impl Announce for Announcements {
 }
 
 impl Announcements {
-    /// Waits until a storage that is shared hears the wake-ups of every bucket.
+    /// Waits until a shared storage receives the wake-ups of every bucket.
     pub(crate) async fn heard(&self) {
         let heard = async {
             while self.gaps.lock().unwrap().len() < usize::from(BUCKETS) {
@@ -141,7 +141,7 @@ impl Announcements {
         std::mem::take(&mut *self.wake_ups.lock().unwrap())
     }
 
-    /// Takes it, and keeps only the ids that `seat` was told to be gone.
+    /// Takes the same, and returns only the ids that `seat` was told were removed.
     pub(crate) fn take_removed(&self, seat: Seat) -> Vec<MessageId> {
         let mut removed = Vec::new();
         for (_, told, wake_up) in self.take() {
@@ -205,7 +205,7 @@ impl Rig {
         assert_eq!(subscribed, Subscribed::Created(subscription(n)));
     }
 
-    /// Enqueues what must be stored.
+    /// Enqueues a message, which must be stored.
     pub(crate) async fn stored(&self, request: Enqueue) -> MessageId {
         match self.storage.enqueue(request).await.unwrap() {
             Enqueued::Stored { id, .. } => id,
@@ -218,7 +218,7 @@ impl Rig {
         self.clock.now_us() / 1_000
     }
 
-    /// Takes the seat of a user agent that must be known.
+    /// Takes the seat of a user agent, which must be known.
     pub(crate) async fn attached(&self, n_agent: u8, seat: Seat) -> Page {
         let attach = self
             .storage
@@ -231,7 +231,7 @@ impl Rig {
         }
     }
 
-    /// Reads a page for a seat that is held or free.
+    /// Reads a page; the seat must be free or the caller's.
     pub(crate) async fn page(&self, n_agent: u8, seat: Seat, request: PageRequest) -> Page {
         match self
             .storage
@@ -244,14 +244,14 @@ impl Rig {
         }
     }
 
-    /// The ids of all that waits for user agent `n_agent`. Takes seat 0 and gives it back.
+    /// The ids of all messages that wait for user agent `n_agent`. Takes seat 0 and gives it back.
     pub(crate) async fn waiting(&self, n_agent: u8) -> Vec<MessageId> {
         let page = self.attached(n_agent, seat(0)).await;
         self.storage.release(user_agent(n_agent), seat(0)).await.unwrap();
         ids(&page)
     }
 
-    /// What the store holds: as it says itself, or the sum over all user agents that cases use.
+    /// What the store holds: its own gauges, or the sum over all user agents that cases use.
     pub(crate) async fn usage(&self) -> Usage {
         if let Some(usage) = self.storage.usage() {
             return usage;
@@ -276,7 +276,7 @@ impl Rig {
         cancel.await.unwrap()
     }
 
-    /// Acknowledges durably, from no session.
+    /// Acknowledges durably, without a seat.
     pub(crate) async fn acknowledged(&self, n_agent: u8, ids: &[MessageId]) -> Vec<bool> {
         self.storage
             .acknowledge(

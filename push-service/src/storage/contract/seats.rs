@@ -27,7 +27,7 @@ pub(crate) async fn attach_takes_the_seat_and_reads_the_head(rig: &Rig) {
     }
 }
 
-/// PR-10: a session that finds another in its seat gets nothing.
+/// PR-10: a session whose seat another session holds gets no page.
 pub(crate) async fn a_page_is_for_the_holder_of_the_seat(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -53,7 +53,7 @@ pub(crate) async fn a_free_seat_is_taken_by_a_read(rig: &Rig) {
     assert!(matches!(paged, Paged::Displaced));
 }
 
-/// PR-10: a release by anyone but the holder changes nothing.
+/// PR-10: only the holder can release the seat.
 pub(crate) async fn only_the_holder_releases(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -91,8 +91,8 @@ pub(crate) async fn the_seat_is_told_of_each_stored_message(rig: &Rig) {
     }
 }
 
-/// PR-18: what another session or request removed is told to the holder, so that its window has room; what the holder
-/// itself removed is not.
+/// PR-18: the holder is told which messages another session or a request removed, so that its window has room. It is not told what
+/// it removed itself.
 pub(crate) async fn the_seat_is_told_what_others_removed(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -119,7 +119,7 @@ pub(crate) async fn the_seat_is_told_what_others_removed(rig: &Rig) {
     }
 }
 
-/// PR-18: replacement and expiry free the holder's window as well.
+/// PR-18: the holder is also told which messages were replaced or have expired.
 pub(crate) async fn the_seat_is_told_what_was_replaced_or_expired(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -170,7 +170,7 @@ pub(crate) async fn a_message_with_ttl_zero_passes_by(rig: &Rig) {
     assert_eq!(rig.usage().await.messages, 0);
 }
 
-/// PR-21: a message with TTL 0 takes the one of its topic with it.
+/// PR-21: a message with TTL 0 removes the waiting message of its topic.
 pub(crate) async fn a_message_with_ttl_zero_replaces_its_topic(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let with_ttl = |secs| Enqueue {
@@ -183,7 +183,7 @@ pub(crate) async fn a_message_with_ttl_zero_replaces_its_topic(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, []);
 }
 
-/// PR-12: the step that creates a record takes the seat; one that finds a record leaves its seat alone.
+/// PR-12: a subscribe that makes the record takes the seat. One that finds a record leaves its seat as it is.
 pub(crate) async fn the_subscription_that_makes_the_record_takes_the_seat(rig: &Rig) {
     let seated = |n, holder| Subscribe {
         seat: Some(seat(holder)),
@@ -224,8 +224,8 @@ pub(crate) async fn an_attach_too_many_has_to_wait(rig: &Rig) {
     assert!(matches!(attach(91, Manner::Asking).await, Attached::Known { .. }));
 }
 
-/// PR-10, PR-14: a refresh tells whose the seat is and how far the queue has come, for many sessions at once, and takes a
-/// free seat.
+/// PR-10, PR-14: a refresh says for many sessions at once whether each holds its seat, and the last number of its queue. It takes
+/// free seats.
 pub(crate) async fn a_refresh_compares_many_seats(rig: &Rig) {
     for n_agent in [1, 2, 3] {
         rig.storage.subscribe(subscribe(n_agent, 1)).await.unwrap();

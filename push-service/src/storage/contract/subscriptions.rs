@@ -1,11 +1,11 @@
-//! Subscriptions begin, end, and are told apart.
+//! Subscriptions are made and end, and each is kept apart from the others.
 
 use push_protocol::KeyDigest;
 
 use super::rig::{Rig, enqueue, everything, name, seat, subscribe, subscription, user_agent};
 use crate::storage::{Attached, Enqueued, Manner, Paged, Subscribe, Subscribed, Usage};
 
-/// PR-9: registering a known name again keeps its subscription and what waits for it.
+/// PR-9: subscribing with a known name keeps the subscription and its waiting messages.
 pub(crate) async fn a_registered_name_keeps_its_subscription(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(enqueue(1, 1, b"waits")).await;
@@ -67,13 +67,13 @@ pub(crate) async fn an_ended_subscription_is_never_delivered(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [kept]);
     assert_eq!(rig.acknowledged(1, &[ended]).await, [false]);
     assert_eq!(rig.usage().await.messages, 1);
-    // It is freed with its subscription, or by a sweep.
+    // Its messages are freed in the same step or by a sweep.
     assert!(rig.storage.expire(10).await.unwrap().total() <= 1);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
     assert_eq!(rig.waiting(1).await, [kept]);
 }
 
-/// PR-9, R30-SUB-7: a name that comes back after its end is another subscription; the old push URL stays dead.
+/// PR-9, R30-SUB-7: a subscription that is made again with the name of an ended one is another one. The old push URL does not work.
 pub(crate) async fn a_name_registered_again_is_another_subscription(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.stored(enqueue(1, 1, b"old")).await;
@@ -109,7 +109,7 @@ pub(crate) async fn nothing_is_written_for_a_stranger(rig: &Rig) {
     assert_eq!(rig.usage().await, Usage::default());
 }
 
-/// PR-12: removing the last subscription keeps the record while its seat is held, and not longer.
+/// PR-12: after the end of the last subscription the record is kept only while a session holds its seat.
 pub(crate) async fn a_record_stays_while_its_seat_is_held(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
@@ -128,7 +128,7 @@ pub(crate) async fn a_record_stays_while_its_seat_is_held(rig: &Rig) {
     assert_eq!(rig.usage().await, Usage::default());
 }
 
-/// Support sees counts and names, no content.
+/// The report for operators has counts and names, and no content.
 pub(crate) async fn a_report_shows_what_waits_and_nothing_else(rig: &Rig) {
     let restricted = Subscribe {
         key: Some(KeyDigest([4; 32])),
@@ -151,7 +151,7 @@ pub(crate) async fn a_report_shows_what_waits_and_nothing_else(rig: &Rig) {
     assert_eq!(report.subscriptions[0].name, name(1).to_string());
 }
 
-/// PR-28: a set of keys without the one that seals now is refused; one that only opened may go.
+/// PR-28: a list without the sealing key in use is refused. A key that only opens tokens may be left out.
 pub(crate) async fn the_sealing_key_in_use_must_stay(rig: &Rig) {
     let (old, new) = ([1; 8], [2; 8]);
     rig.storage.admit_sealing_keys(&[old]).await.unwrap();

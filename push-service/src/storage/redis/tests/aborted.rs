@@ -103,7 +103,7 @@ impl Step {
                 let draw = Draw::next(dice, known);
                 if !matches!(
                     draw,
-                    Draw::CarryOver(..) | Draw::Overdue | Draw::Owing | Draw::Expire(_) | Draw::Inspect(_)
+                    Draw::Relay(..) | Draw::Overdue | Draw::Owing | Draw::Expire(_) | Draw::Inspect(_)
                 ) {
                     return Self::Draw(Box::new(draw));
                 }
