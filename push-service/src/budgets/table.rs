@@ -3,10 +3,10 @@
 //! A bucket is one number: the time at which it will be full again. A bucket whose time has passed is full, and a
 //! full bucket need not be remembered. So its entry can be overwritten, and no sweep is needed.
 //!
-//! **Invariant:** at most [`BUDGET_ENTRIES`] buckets. **When there is no room**, of the eight buckets in the same
-//! place the one that has spent the least is forgotten, which makes it full. So a newcomer always gets a bucket, an
-//! honest peer loses nothing when it is forgotten, and those that have spent the most are remembered longest. Places
-//! depend on a secret of the process, so no peer can choose whose bucket is forgotten.
+//! **Invariant:** at most [`BUDGET_ENTRIES`] buckets. Each cause belongs to one set of eight entries. **If all eight are taken**, the
+//! bucket that has spent the least is overwritten. Its cause has a full bucket then, as if it had spent nothing. So a new cause
+//! always gets a bucket, a peer within its budget loses nothing, and the causes that have spent the most are remembered longest.
+//! The set depends on a secret of the process, so no peer can choose whose bucket is overwritten.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::defaults::BUDGET_ENTRIES;
 /// Each shard has its own lock, and no memory before it is used.
 const SHARDS: usize = 256;
 
-/// Entries that a cause may be in.
+/// Entries in the set of a cause.
 const WAYS: usize = 8;
 
 const SETS: usize = BUDGET_ENTRIES / SHARDS / WAYS;
@@ -83,7 +83,7 @@ impl Table {
         self.with_entry(cause, now, |paid| *paid = paid.saturating_sub(cost));
     }
 
-    /// Passes the time at which a cause's bucket will be full, never before `now`.
+    /// Lets `change` move the time at which a cause's bucket will be full. That time is not before `now`.
     fn with_entry<T>(&self, cause: Cause, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
         let bits = cause.0.get();
         let mut shard = self.shards[bits as usize % SHARDS]

@@ -1,16 +1,16 @@
-//! One connection's TLS records, without its socket.
+//! The TLS records of one connection, without its socket.
 //!
-//! Ciphertext goes in and plaintext comes out, and the other way round; what cannot be taken at once is kept here, in
-//! vectors that are freed as soon as they are empty. So an idle connection owns no buffer at all.
+//! It decrypts received records and encrypts what is to be sent. Bytes that cannot be passed on at once are kept here, in vectors
+//! that are freed when they are empty. So an idle connection owns no buffer.
 //!
-//! What it deliberately does not know: sockets, wakers, and who reads or writes.
+//! It deliberately does not know sockets, wakers, and which task reads or writes.
 //!
 //! # Bounds
 //!
-//! * `held`, ciphertext that is not a whole record yet: [`TLS_RECORD_BYTES`], during the handshake as after it.
-//! * `plaintext`, decrypted and not yet read: what one read of the socket brought, [`TLS_READ_BYTES`].
-//! * `outgoing`, ciphertext that the socket has not taken: the caller encrypts only when it is empty, so one record,
-//!   and the alerts and key updates that rustls adds (it limits how many of those a peer can provoke).
+//! * `held`: received ciphertext that is not a whole record yet. At most [`TLS_RECORD_BYTES`], also during the handshake.
+//! * `plaintext`: decrypted and not read yet. At most what one read of the socket brings, [`TLS_READ_BYTES`].
+//! * `outgoing`: ciphertext that the socket has not taken. One record, because the caller encrypts only when it is empty, and the
+//!   alerts and key updates that rustls adds; rustls limits how many of these a peer can cause.
 
 use std::sync::Arc;
 
@@ -29,22 +29,22 @@ use crate::defaults::{TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES};
 pub(super) struct Records {
     /// Boxed, because futures that own the stream are moved, and this is over a kilobyte.
     session: Box<UnbufferedServerConnection>,
-    /// Received, and not used up yet: a partial record, or records that carry a part of a handshake message.
+    /// Received and not used up yet: a part of a record, or records with a part of a handshake message.
     ///
-    /// **Invariant:** rustls remembers places in these bytes, so it is always shown all of them, from the first.
+    /// **Invariant:** rustls stores positions in these bytes. So each call gets all of them, from the first byte on.
     held: Vec<u8>,
     plaintext: Leftover,
     outgoing: Leftover,
     incoming: Incoming,
-    /// Our close_notify is in `outgoing` or further: nothing may be encrypted after it.
+    /// Our close_notify is in `outgoing`, or was sent: nothing may be encrypted after it.
     closing: bool,
 }
 
-/// What the peer's direction has come to.
+/// The state of the direction from the peer to us.
 pub(super) enum Incoming {
     /// More may come.
     Open,
-    /// The peer said close_notify: what came before it is all there is (RFC 8446 §6.1).
+    /// The peer sent close_notify: nothing follows (RFC 8446 §6.1).
     Closed,
     /// The peer broke the protocol, or its bytes were tampered with; nothing more is read or written.
     Failed(Box<rustls::Error>),
@@ -62,13 +62,13 @@ impl Records {
         })
     }
 
-    /// The bytes that must stand before the next ones given to [`Records::receive`].
+    /// The held bytes. The caller puts them before the newly received ones for [`Records::receive`].
     pub(super) fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Takes what was held and what the socket brought after it, decrypting in place. Plaintext goes into `room`, and
-    /// what finds none there is kept for [`Records::read`].
+    /// Decrypts `bytes` in place: the held ones, and behind them the newly received ones. Plaintext goes into `room`; the rest is
+    /// kept for [`Records::read`].
     pub(super) fn receive(&mut self, bytes: &mut [u8], room: &mut ReadBuf<'_>) {
         let mut used = 0;
         let outcome = loop {
@@ -110,7 +110,7 @@ impl Records {
         }
     }
 
-    /// Moves plaintext that is waiting into `room`; says whether there was any.
+    /// Moves kept plaintext into `room`. Returns whether there was any.
     pub(super) fn read(&mut self, room: &mut ReadBuf<'_>) -> bool {
         let some = self.plaintext.rest().len().min(room.remaining());
         room.put_slice(&self.plaintext.rest()[..some]);
@@ -118,7 +118,7 @@ impl Records {
         some > 0
     }
 
-    /// Encrypts `plaintext` into the outgoing ciphertext: all of it, or none when this fails.
+    /// Encrypts `plaintext` into `outgoing`: all of it or, with an error, nothing.
     pub(super) fn encrypt(&mut self, plaintext: &[u8]) -> Result<(), rustls::Error> {
         self.when_writable(|mut traffic, outgoing| {
             let mut space = plaintext.len() + TLS_RECORD_OVERHEAD_BYTES;
@@ -138,13 +138,13 @@ impl Records {
             return;
         }
         let queued = self.when_writable(|mut traffic, outgoing| {
-            // What finds no space stays queued in rustls, and is collected below.
+            // If there is too little space, it stays queued in rustls, and `collect` takes it below.
             let _ = outgoing.fill(TLS_RECORD_OVERHEAD_BYTES, |bytes| {
                 traffic.queue_close_notify(bytes)
             });
             Ok(())
         });
-        // After a failure an alert has said why, and a close_notify would deny it.
+        // After a failure the alert was the last word: a close_notify would say that all was well.
         if queued.is_ok() {
             self.collect();
         }
@@ -180,7 +180,7 @@ impl Records {
         matches!(self.incoming, Incoming::Open)
     }
 
-    /// What an idle connection must not have: buffers, full or empty, in bytes.
+    /// The capacity of all buffers, in bytes: 0 for an idle connection.
     #[cfg(test)]
     pub(super) fn owned_bytes(&self) -> usize {
         self.held.capacity() + self.plaintext.bytes.capacity() + self.outgoing.bytes.capacity()
@@ -195,7 +195,7 @@ impl Records {
             return Err((**error).clone());
         }
         loop {
-            // The held bytes have been gone through already, so nothing is discarded and nothing decrypted here.
+            // `receive` has processed the held bytes before, so this call decrypts and discards nothing.
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.held);
             debug_assert_eq!(discard, 0, "received bytes are used up when they come");
             match state? {
@@ -225,9 +225,9 @@ impl Records {
         self.collect();
     }
 
-    /// Moves what rustls still wants to say, an alert mostly, into the outgoing ciphertext.
+    /// Moves what rustls wants to send, usually an alert, into `outgoing`.
     ///
-    /// While it has something to say it says that before it looks at any received byte, so it is shown none.
+    /// rustls gives out what it has to send before it looks at received bytes, so it gets none here.
     fn collect(&mut self) {
         while self.session.wants_write() {
             let Ok(ConnectionState::EncodeTlsData(data)) = self.session.process_tls_records(&mut []).state
@@ -274,7 +274,7 @@ fn encode(
     }
 }
 
-/// Bytes in one direction that wait to be taken; without memory of its own when there are none.
+/// Bytes of one direction that wait to be taken. Owns no memory while it is empty.
 #[derive(Default)]
 struct Leftover {
     bytes: Vec<u8>,
@@ -297,7 +297,7 @@ impl Leftover {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Appends what `write` puts into `space` bytes, and nothing when it fails.
+    /// Appends what `write` writes into `space` bytes; nothing if it fails.
     fn fill<E>(&mut self, space: usize, write: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
         let end = self.bytes.len();
         self.bytes.resize(end + space, 0);

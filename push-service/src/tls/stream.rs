@@ -1,19 +1,22 @@
-//! A TLS connection as a stream of bytes that owns no buffer while it waits.
+//! A TLS connection as a stream of bytes that owns no buffer while it is idle.
 //!
-//! A read borrows the thread's scratch buffer for one poll, lets the socket fill it, decrypts in place and hands the
-//! plaintext on; only what is left over is kept. Each write becomes one record, which the socket usually takes at once.
+//! A read borrows a buffer of the thread for one poll. The socket fills it, rustls decrypts in place, and the plaintext is
+//! copied to the reader; only plaintext that the reader has no room for is kept. Each write becomes one record, which the
+//! socket usually takes at once.
 //!
-//! What it deliberately does not know: what the bytes mean, and deadlines. A stalled peer leaves `poll_write` pending;
-//! how long that may last is the caller's business.
+//! It deliberately does not know what the bytes mean, and has no deadlines: `poll_write` stays pending while a peer reads
+//! nothing, and the caller decides for how long.
 //!
-//! # Who is woken
+//! # Which task is woken
 //!
-//! Reading can produce ciphertext (an alert), and sends whatever is waiting to be sent, but never waits for that:
-//! `poll_read` is pending on the socket's readability alone. A socket remembers one waker for writing, and so reading
-//! may replace that of a pending write. Therefore the stream remembers it as well, and wakes it when reading has
-//! replaced it, so that it is registered again, or has sent what it waits for. So no task waits for a waker that
-//! another one has replaced, when two tasks share the stream by `tokio::io::split`; and what a write left behind goes
-//! out even if it was cancelled and from then on only reads are polled.
+//! Two tasks may share the stream (`tokio::io::split`): one reads, one writes. `poll_read` also sends ciphertext that waits, for
+//! example an alert, but never waits for that: it is pending only until the socket is readable.
+//!
+//! A socket stores one waker for writing. When the reading task sends, its waker replaces that of the writing task. So this
+//! stream stores the writing task's waker as well (`writer`), and wakes that task after a read that replaced the waker, or
+//! that sent the rest of the write. The writing task then polls again, and registers again if it still has to wait.
+//!
+//! The rest of a write is sent even if the write was cancelled and only reads are polled afterwards.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -33,20 +36,20 @@ use crate::defaults::{TLS_PLAINTEXT_BYTES, TLS_READ_BYTES};
 ///
 /// # Reading
 ///
-/// The end of the stream, a read of nothing, means that the peer said close_notify. A connection that ends without it
-/// may have been cut by an attacker in between: that is [`io::ErrorKind::UnexpectedEof`], after everything that came
-/// before it was read. Bytes that break the protocol are [`io::ErrorKind::InvalidData`], and the peer is sent an alert.
+/// A read of 0 bytes means that the peer sent close_notify. A connection that ends without it may have been cut by an
+/// attacker: then everything that came before is read first, and the next read is [`io::ErrorKind::UnexpectedEof`]. Bytes that
+/// break the protocol are [`io::ErrorKind::InvalidData`], and the peer gets an alert.
 ///
 /// # Writing
 ///
-/// A write takes up to [`TLS_PLAINTEXT_BYTES`], as one record. While ciphertext of an earlier one waits for the socket,
-/// a write is pending: that is all the memory a stalled peer costs. As for every buffered writer, only a flush says
-/// that everything has reached the socket; without one the end of it may wait for the next poll, even on a socket that
-/// has room (tokio makes a busy task pause there). A shutdown sends close_notify once and ends our direction; the peer
-/// may still send. Dropping the stream sends nothing, and the peer sees a cut.
+/// A write takes up to [`TLS_PLAINTEXT_BYTES`] and makes one record of them. A write is pending while ciphertext of an earlier
+/// record waits for the socket, so a peer that reads nothing costs the memory of one record. Only a flush tells that everything
+/// has reached the socket. Without a flush the end of a record may wait for the next poll, even if the socket has room, because
+/// tokio makes a busy task pause. A shutdown sends close_notify once and ends our direction; the peer may still send. Dropping
+/// the stream sends nothing, and the peer sees a connection that was cut.
 ///
-/// Writes are not vectored: rustls encrypts one slice, so gathering several would be a copy, and the HTTP libraries
-/// do that copy themselves, knowing better, when they are told so.
+/// Writes are not vectored: rustls encrypts one slice, so several slices would have to be copied into one. The HTTP libraries do
+/// that copy themselves when the stream is not vectored.
 ///
 /// # Cancel safety
 ///
@@ -54,18 +57,18 @@ use crate::defaults::{TLS_PLAINTEXT_BYTES, TLS_READ_BYTES};
 pub struct TlsStream<IO = TcpStream> {
     pub(super) io: IO,
     pub(super) records: Records,
-    /// Whose write, flush or shutdown is pending.
+    /// The waker of the task whose write, flush or shutdown is pending.
     writer: Option<Waker>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
-    /// Does the handshake. The last bytes of it, a session ticket, have reached the socket when this returns.
+    /// Does the handshake. Its last bytes, a session ticket, have reached the socket when this returns.
     ///
-    /// The peer costs at most [`TLS_RECORD_BYTES`](crate::defaults::TLS_RECORD_BYTES) of buffer, whatever it sends.
+    /// Whatever the peer sends, at most [`TLS_RECORD_BYTES`](crate::defaults::TLS_RECORD_BYTES) are buffered.
     ///
     /// # Errors
     ///
-    /// As for reading; the peer is sent the alert first, if the socket takes it.
+    /// Those of reading. The alert is sent first, if the socket takes it.
     ///
     /// # Cancel safety
     ///
@@ -121,15 +124,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// What reading has to do for the other direction: see the head of this file.
+    /// Sends ciphertext that waits, on behalf of a read, and wakes the writing task if needed: see the header of this file.
     fn send_while_reading(&mut self, cx: &mut Context<'_>) {
         if self.records.outgoing().is_empty() {
             return;
         }
-        // Pending: the socket knows this task now. Failed: there may still be something to read, and the next write
-        // fails as well.
+        // If it is pending, the socket has stored this task's waker. If it failed, there may still be something to read, and the
+        // next write fails as well.
         let done = self.poll_send(cx).is_ready();
-        // A write of this same task need not be woken to wait on: that would make a task that polls both spin.
+        // If this task writes too, its waker is not called while the write still waits: a task that polls both would spin.
         if let Some(writer) = self
             .writer
             .take_if(|writer| done || !writer.will_wake(cx.waker()))
@@ -138,7 +141,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
     }
 
-    /// Remembers whom to wake when reading comes between a pending write and the socket.
+    /// Stores the waker of a pending write, so that a read that replaces it in the socket can call it.
     fn remember<T>(&mut self, cx: &Context<'_>, outcome: &Poll<T>) {
         self.writer = outcome.is_pending().then(|| cx.waker().clone());
     }
@@ -151,8 +154,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
         let record = &bytes[..bytes.len().min(TLS_PLAINTEXT_BYTES)];
         self.records.encrypt(record).map_err(|error| broken(&error))?;
-        // The record is accepted, so this cannot be pending; the next write, flush or read sends what is left, and
-        // tells if the socket has failed.
+        // The record is accepted, so this call may not return pending or an error. The next write, flush or read sends the rest,
+        // and returns an error if the socket has failed.
         let _ = self.poll_send(cx);
         Poll::Ready(Ok(record.len()))
     }
@@ -224,8 +227,8 @@ fn broken(error: &rustls::Error) -> io::Error {
 
 /// The buffer that the connections of a thread read into, one poll each.
 ///
-/// It is taken out while it is in use: a stream over another TLS stream then finds none and makes its own. What it
-/// holds afterwards is never looked at.
+/// It is taken out of its place while it is in use. A stream over another TLS stream finds the place empty, and makes a buffer of
+/// its own. The content of the buffer means nothing after the poll.
 struct Scratch(Vec<u8>);
 
 thread_local! {
@@ -242,7 +245,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Only when the thread is ending is there no place to put it.
+        // Fails only while the thread ends.
         let _ = SCRATCH.try_with(|place| place.set(std::mem::take(&mut self.0)));
     }
 }

@@ -1,15 +1,15 @@
-//! Steps that are answered when replicas, or the disk, have them (PR-33).
+//! Steps that are answered only when replicas, or the append-only file, have them (PR-33).
 //!
-//! `WAIT` speaks of the connection that says it: so these steps have a connection of their own per primary, and a batch of
-//! them goes out with its `WAIT` behind it in one pipeline. A step is confirmed if its own answer is good and the count
-//! that came over the same connection is high enough.
+//! `WAIT` counts only for the connection on which it is sent. So each primary has one connection for these steps, and a batch
+//! of steps is sent with a `WAIT` behind it, in one pipeline. A step is confirmed if its own reply is no error, and enough
+//! replicas confirmed the batch.
 //!
-//! With `wait_replicas = "all"` every connected replica has to confirm a batch. The connected replicas are asked for
-//! after the `WAIT`, in the same pipeline, so no replica that joined before the answer is missed: `WAIT` is repeated
-//! for it. A replica that disconnected still counts for a while, and nothing is confirmed without it: it may just
-//! have been promoted without this primary knowing.
+//! With `wait_replicas = "all"` every connected replica has to confirm a batch. `ROLE` behind the `WAIT`, in the same pipeline,
+//! says how many are connected. If a replica has joined meanwhile, `WAIT` is repeated for it. A replica that disconnected
+//! still counts for a while, and nothing is confirmed without it: it may have been promoted, and this primary does not know
+//! that yet.
 //!
-//! **Invariant:** one batch is under way at a time, so an answer can't be counted for the batch before or after it.
+//! **Invariant:** one batch is in flight at a time, so a count never belongs to another batch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,18 +30,18 @@ use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::Address;
 use crate::tasks::Task;
 
-/// What has to have a step before it is confirmed.
+/// Which servers must have a step before it is confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Confirmation {
     /// How many replicas.
     pub(super) replicas: WaitReplicas,
     /// With `all`: how long a replica that disconnected still counts.
     pub(super) missed_for: Duration,
-    /// Whether the disks (the append-only files) of the primary and of those replicas.
+    /// Whether it must be in the append-only files of the primary and of those replicas.
     pub(super) on_disk: bool,
 }
 
-/// Sends confirmed steps to one primary. Ends when it is dropped; steps under way are then not confirmed.
+/// Sends steps to one primary and has them confirmed. Its task ends when it is dropped; steps in flight then fail.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     _task: AbortOnDropHandle<()>,
@@ -113,12 +113,12 @@ struct Count {
 }
 
 impl Connected {
-    /// The number when it was last seen.
+    /// How many count.
     fn counted(&self) -> u32 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).counted
     }
 
-    /// Sets how many are connected now. A missing one counts until it has been missing for this time.
+    /// Notes how many are connected now, and returns how many count: a replica that disconnected counts for `missed_for` longer.
     pub(super) fn seen(&self, connected: u32, missed_for: Duration) -> u32 {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_gone = || match count.fewer_since {
@@ -139,7 +139,7 @@ impl Writing {
     async fn run(self, mut waiting: mpsc::Receiver<Job>) {
         let mut batch = Vec::new();
         while waiting.recv_many(&mut batch, REDIS_CONFIRMED_BATCH).await > 0 {
-            // Those whose asker has gone need not be sent.
+            // A step whose caller is gone need not be sent.
             batch.retain(|job| !job.answer.is_closed());
             if !batch.is_empty() {
                 self.write(&mut batch).await;
@@ -147,7 +147,7 @@ impl Writing {
         }
     }
 
-    /// Sends a batch and answers each step in it.
+    /// Sends a batch, and gives each caller its answer.
     async fn write(&self, batch: &mut Vec<Job>) {
         let link = match self.slot.link(&self.connector, &self.address).await {
             Ok(link) => link,
@@ -181,7 +181,7 @@ impl Writing {
         }
     }
 
-    /// Adds the commands that ask for confirmation of everything sent before; returns by how many replicas.
+    /// Adds the commands that ask replicas to confirm everything sent before. Returns how many replicas have to.
     fn add_wait(&self, pipeline: &mut Pipeline, within: Duration) -> u32 {
         let needed = self.confirmation.replicas.needed(self.connected.counted());
         pipeline.add_command(self.confirmation.command(needed, within));
@@ -191,8 +191,8 @@ impl Writing {
         needed
     }
 
-    /// Takes the answers to [`Self::add_wait`] off the end. `Err`: a sentence, if too few replicas have everything
-    /// sent before. Waits again for replicas that joined meanwhile.
+    /// Takes the replies to [`Self::add_wait`] from the end of `answers`, and waits again for replicas that joined meanwhile. An
+    /// error is a sentence: too few replicas confirmed.
     async fn confirmed(
         &self,
         answers: &mut Vec<Value>,
@@ -248,7 +248,7 @@ impl Writing {
     }
 }
 
-/// Answers every step of a batch.
+/// Gives each caller of a batch its answer.
 fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: &Result<(), String>) {
     let mut answers = answers.into_iter();
     for job in batch.drain(..) {
@@ -268,7 +268,7 @@ fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: &Result<(), Stri
 /// With less time left than this, `WAIT` is not repeated. Chosen: a healthy replica confirms in a millisecond.
 const WAITED_AGAIN_AT_LEAST: Duration = Duration::from_millis(20);
 
-/// How many replicas `ROLE` says are connected: a list behind the word and the offset.
+/// How many replicas are connected, from the reply to `ROLE`: `master`, an offset, and a list of them.
 fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
     match role {
         Some(Value::Array(parts)) => match parts.as_slice() {
@@ -283,12 +283,12 @@ fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
 }
 
 impl Confirmation {
-    /// Whether what has to be confirmed depends on how many are connected.
+    /// Whether `ROLE` has to be asked, because all connected replicas must confirm.
     fn asks_who_is_connected(self) -> bool {
         matches!(self.replicas, WaitReplicas::All { .. })
     }
 
-    /// Waits for this number of replicas.
+    /// The command that waits for so many replicas.
     fn command(self, needed: u32, within: Duration) -> Cmd {
         let within = millis(within);
         let mut cmd = Cmd::new();
@@ -301,7 +301,8 @@ impl Confirmation {
         cmd
     }
 
-    /// How many replicas have it, from the answer to [`Self::command`]; a sentence if the primary's disk has not.
+    /// How many replicas confirmed, from the reply to [`Self::command`]. An error is a sentence: for example, the primary's own disk
+    /// does not have it.
     fn counted(self, answer: &Value) -> Result<u32, String> {
         let count = |value: Option<&Value>| match value {
             Some(Value::Int(count)) => u32::try_from(*count).ok(),

@@ -289,7 +289,7 @@ impl Primaries {
             "TRYAGAIN" => Next::Torn(said()),
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Next::Later(said()),
             "OOM" => Next::Refuse(StorageError::Full),
-            // Our own scripts' word for a store that is not as they left it (PR-3).
+            // The error code of our own scripts for a store that they cannot use (PR-3). A sentence for the operator follows it.
             "TROUBLE" => Next::Refuse(unavailable(
                 error
                     .details()

@@ -1,4 +1,4 @@
-//! Connecting to a store for the first time: what has to be true of its servers before anything is kept there (PR-31).
+//! Connects to the servers of Redis when the service starts, and checks that they are fit to store messages (PR-31).
 
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +26,7 @@ use crate::storage::redis::url::{Kind, RedisUrl};
 use crate::tasks::{PanicAlarm, Task};
 
 impl Primaries {
-    /// Finds the primaries, connects, and checks that they are fit to keep what may not be lost.
+    /// Finds the primaries, connects to them, and checks that they are fit to store messages.
     ///
     /// # Errors
     ///
@@ -80,15 +80,15 @@ impl Primaries {
 
 /// Why a store can't be used.
 enum Unfit {
-    /// That may change by itself.
+    /// It may become usable without an operator: the service tries again until [`REDIS_START_WITHIN`] is over.
     NotYet(String),
-    /// The operator has to change it.
+    /// An operator has to change something.
     Never(String),
 }
 
-/// Looks whether all is found and fit.
+/// Whether all primaries are found and fit.
 async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
-    map.look(discovery).await.map_err(entered)?;
+    map.look(discovery).await.map_err(unfit)?;
     let table = map.now();
     if let Some(hole) = table.hole() {
         let slot = hole.slot();
@@ -107,7 +107,7 @@ async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &O
     Ok(())
 }
 
-/// Asks a server what it is, and compares with what it has to be. Answers whether it has an append-only file.
+/// Checks role, version and settings of a server. Returns whether it has an append-only file.
 async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Options) -> Result<bool, Unfit> {
     let mut questions = Pipeline::with_capacity(6);
     for section in ["server", "memory", "replication", "persistence", "cluster"] {
@@ -115,7 +115,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
         info.arg("INFO").arg(section);
         questions.add_command(info);
     }
-    // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
+    // A step would get the same error from a server that is still loading, or from a member of a cluster that is down.
     questions.cmd("EXISTS").arg(key(bucket, options));
     // `ROLE` says which replicas are connected, for each batch that has to be confirmed.
     if matches!(options.wait_replicas, WaitReplicas::All { .. }) {
@@ -124,7 +124,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;
-    let answers = answers.map_err(|failure| entered(failure.explained()))?;
+    let answers = answers.map_err(|failure| unfit(failure.explained()))?;
     let address = &primary.address;
     let info: String = answers.iter().filter_map(text).collect();
     if field(&info, "cluster_enabled") == Some("1") && url.kind != Kind::Cluster {
@@ -138,7 +138,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
         _ => None,
     });
     if let Some(error) = error {
-        return Err(entered(format!("{address}: {error}")));
+        return Err(unfit(format!("{address}: {error}")));
     }
     if field(&info, "role") != Some("master") {
         primary.depose();
@@ -149,7 +149,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     Ok(has_file(&info))
 }
 
-/// Whether a server that says this of itself can keep what may not be lost: what is wrong if not, as the rest of a sentence.
+/// Checks what a server's `INFO` says. The error is the rest of a sentence that begins with the server's address.
 fn fit(info: &str, options: &Options) -> Result<(), String> {
     let says = |name| field(info, name).unwrap_or_default();
     let valkey = field(info, "valkey_version");
@@ -180,21 +180,22 @@ fn fit(info: &str, options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a server that says this of itself has an append-only file.
+/// Whether a server has an append-only file, from its `INFO`.
 fn has_file(info: &str) -> bool {
     field(info, "aof_enabled") == Some("1")
 }
 
-/// A key that the service has a right to, in a bucket.
+/// A key in this bucket that the service's Redis user may use.
 fn key(bucket: Bucket, options: &Options) -> Vec<u8> {
     [options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()
 }
 
-/// Asks whether a server will take in again what it wrote to its append-only file.
+/// Checks that a server can read its own append-only file after a restart.
 ///
-/// It replays the file as its user `default`, in many versions with a look at that user's rights for all that stands between
-/// MULTI and EXEC, as every step does that writes more than once. With `user default off`, which takes the rights as well,
-/// it drops these and goes on: after a restart records would be gone and marks there, and user agents unknown (PR-3).
+/// A server replays the file as its user `default`. Many versions check that user's rights for commands between MULTI and EXEC,
+/// and a script that writes more than once is written between these. `user default off` takes these rights away. Then the
+/// server skips such commands without an error: after a restart marks would be there and records would not, and user agents
+/// would be unknown (PR-3).
 async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
     let mut questions = Pipeline::with_capacity(REPLAYED.len());
     for (command, rest) in REPLAYED {
@@ -231,10 +232,10 @@ async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Who reads the append-only file.
+/// The user as which a server reads its append-only file.
 const DEFAULT_USER: &str = "default";
 
-/// What scripts write, with what each takes behind a key.
+/// The commands by which scripts write, each with the arguments behind its key.
 const REPLAYED: &[(&str, &[&str])] = &[
     ("APPEND", &[""]),
     ("HSET", &["field", "value"]),
@@ -246,8 +247,8 @@ const REPLAYED: &[(&str, &[&str])] = &[
     ("UNLINK", &[]),
 ];
 
-/// What kept us out: a password or a certificate doesn't become right by waiting.
-fn entered(why: String) -> Unfit {
+/// Sorts an error of a connection: a wrong password or certificate does not become right by waiting.
+fn unfit(why: String) -> Unfit {
     let never = [
         "AuthenticationFailed",
         "WRONGPASS",

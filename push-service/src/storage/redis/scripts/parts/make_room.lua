@@ -1,12 +1,15 @@
--- The queue is full for a new message of `size` bytes: chooses by rule which messages are evicted (PR-23). For a long
--- queue the orders say which, at a cost that does not grow with the queue (PR-43); a short one is searched.
+-- The queue is full for a new message of `size` bytes: chooses the messages to evict by the rule (PR-23). In a long queue
+-- they are found in the orders, at a cost that does not grow with the queue (PR-43). A short queue is read whole.
+--
+-- Uses `give_up` and `fits` of enqueue.lua, which keep the plan; adds to `leaving`, `expired` and `evicted`, or ends the step
+-- with QUEUE_FULL.
 --+ order
 local ordered_now = (ordered or messages >= ORDER_FROM) and be_ordered()
 local shares, offsets, dropped = {}, {}, 0
 local next_of, look
 if ordered then
     --+ orders
-    -- The entry at a place of the orders.
+    -- The index entry of a message that the orders name.
     local function entry_at(number, urgency_of)
         local place = string.format('%.0f', urgency_of * LANE + (number - EPOCH))
         return redis.call('ZRANGEBYSCORE', INDEX, place, place)[1]
@@ -25,8 +28,9 @@ if ordered then
             end
         end
     end
-    -- The largest shares, the new message's among them. All but one of those read may already have lost messages in
-    -- this step.
+    -- Reads the `shown` largest shares (bytes by subscription) into `shares`, and adds the new message to its own. `sums` has
+    -- the shares before this step. So enough of them are read that at least one of the largest has lost nothing in this
+    -- step, even if all others have.
     local own = -redis.call('ZADD', sums, 'INCR', 0, 's' .. sub)
     function look(shown)
         local largest = redis.call('ZRANGEBYSCORE', sums, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, shown)
@@ -42,7 +46,7 @@ if ordered then
         shares[sub] = shares[sub] + size + OVERHEAD
     end
     look(dropped > 0 and 2 * EVICTIONS + 2 or 3)
-    -- The next message of a subscription by the rule.
+    -- The next message of a subscription to evict, by the rule.
     function next_of(id)
         while true do
             local offset = offsets[id] or 0
@@ -108,7 +112,7 @@ else
         end
     end
 end
--- Then from the subscription with the largest share, the new message included.
+-- Then evicts from the subscription with the largest share, the new message counted in.
 while not fits() do
     if look and evicted == 2 then
         look(2 * EVICTIONS + 2)

@@ -33,12 +33,13 @@ local function open(packed)
             return MARK_LOST
         end
         if redis.call('EXISTS', RECORD) == 1 then
-            return 'TROUBLE a record is damaged: it says nothing of itself'
+            return 'TROUBLE the record of a user agent is damaged, because its field m is missing: bring the data of Redis back '
+                .. 'from a backup, and let no other program write to its keys'
         end
         return UNKNOWN
     end
     if packed:byte(1) > FORMAT then
-        return 'TROUBLE a record is in a newer format than this node reads: update the node'
+        return 'TROUBLE a newer version of push-service wrote this record: update this node'
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(layout.META, packed)
