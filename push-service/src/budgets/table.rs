@@ -52,13 +52,13 @@ impl Table {
     /// than `patience`, takes none and returns `Err`.
     pub(super) fn spend(&self, cause: Cause, tokens: u32, now: u64, patience: u64) -> Result<u64, u64> {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
-        self.with_entry(cause, now, |paid| {
-            let would_be = paid.saturating_add(cost);
+        self.with_entry(cause, now, |full_at| {
+            let would_be = full_at.saturating_add(cost);
             let wait = would_be.saturating_sub(now.saturating_add(self.burst_ns));
             if wait > patience {
                 return Err(wait);
             }
-            *paid = would_be;
+            *full_at = would_be;
             Ok(wait)
         })
     }
@@ -67,20 +67,20 @@ impl Table {
     /// If it already has to wait for longer than `limit`, takes none and returns `Err`.
     pub(super) fn charge(&self, cause: Cause, tokens: u32, now: u64, limit: u64) -> Result<u64, u64> {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
-        self.with_entry(cause, now, |paid| {
-            let owed = |paid: u64| paid.saturating_sub(now.saturating_add(self.burst_ns));
-            if owed(*paid) > limit {
-                return Err(owed(*paid));
+        self.with_entry(cause, now, |full_at| {
+            let owed = |full_at: u64| full_at.saturating_sub(now.saturating_add(self.burst_ns));
+            if owed(*full_at) > limit {
+                return Err(owed(*full_at));
             }
-            *paid = paid.saturating_add(cost);
-            Ok(owed(*paid))
+            *full_at = full_at.saturating_add(cost);
+            Ok(owed(*full_at))
         })
     }
 
     /// Gives tokens back.
     pub(super) fn refund(&self, cause: Cause, tokens: u32, now: u64) {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
-        self.with_entry(cause, now, |paid| *paid = paid.saturating_sub(cost));
+        self.with_entry(cause, now, |full_at| *full_at = full_at.saturating_sub(cost));
     }
 
     /// Lets `change` move the time at which a cause's bucket will be full. That time is not before `now`.
@@ -97,13 +97,13 @@ impl Table {
         let at = ways.iter().position(|entry| entry[0] == bits);
         let at = at.unwrap_or_else(|| {
             let debts = ways.iter().map(|entry| entry[1]).enumerate();
-            let (least, _) = debts.min_by_key(|(_, paid)| *paid).unwrap_or_default();
+            let (least, _) = debts.min_by_key(|(_, full_at)| *full_at).unwrap_or_default();
             ways[least] = [bits, 0];
             least
         });
-        let paid = &mut ways[at][1];
-        *paid = now.max(*paid);
-        change(paid)
+        let full_at = &mut ways[at][1];
+        *full_at = now.max(*full_at);
+        change(full_at)
     }
 }
 
