@@ -22,13 +22,17 @@ pub struct SubscriptionTokens {
     pub fresh_set: Option<String>,
 }
 
-/// Why there is no subscription.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Why there is no subscription. `resources/subscribe.rs` has the sentence of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SubscribeRefusal {
-    /// The user agent asked for something that it cannot have; a sentence that says what to do.
-    Refused(&'static str),
-    /// Storage has trouble. The subscription may have been made: then asking again finds it.
-    Trouble,
+    /// The key is not a P-256 public key in base64url.
+    MalformedKey,
+    /// The user agent has as many subscriptions as it may (`limits.subscriptions_per_user_agent`).
+    TooManySubscriptions,
+    /// Too many subscriptions are made from its address (PR-42).
+    TooManyRecords,
+    /// Storage is in trouble. The subscription may have been made: then asking again finds it.
+    StorageUnavailable,
 }
 
 impl Broker {
@@ -73,24 +77,17 @@ impl Broker {
                 }
                 id
             }
-            Ok(Subscribed::UnknownUserAgent) => {
-                return Err(SubscribeRefusal::Refused("unknown subscription set"));
-            }
             Ok(Subscribed::TooMany) if !may_make => {
                 self.metrics.refused(Refused::RecordsBudget);
-                return Err(SubscribeRefusal::Refused(
-                    "too many subscriptions are made from your address; try again later",
-                ));
+                return Err(SubscribeRefusal::TooManyRecords);
             }
             Ok(Subscribed::TooMany) => {
                 self.budgets.unmake_record(payer);
                 self.metrics.refused(Refused::TooManySubscriptions);
-                return Err(SubscribeRefusal::Refused(
-                    "this user agent has reached the limit of subscriptions \
-                     (limits.subscriptions_per_user_agent)",
-                ));
+                return Err(SubscribeRefusal::TooManySubscriptions);
             }
-            Err(_) => return Err(SubscribeRefusal::Trouble),
+            // `UnknownUserAgent` is an answer only to `only_known`.
+            Ok(Subscribed::UnknownUserAgent) | Err(_) => return Err(SubscribeRefusal::StorageUnavailable),
         };
         Ok(self.seal_push(user_agent, id, key))
     }
@@ -198,8 +195,6 @@ impl Broker {
 }
 
 fn parse_key(text: &str) -> Result<KeyDigest, SubscribeRefusal> {
-    let key = PublicKey::parse(text).ok_or(SubscribeRefusal::Refused(
-        "key must be an uncompressed P-256 public key of 65 bytes, in base64url",
-    ))?;
+    let key = PublicKey::parse(text).ok_or(SubscribeRefusal::MalformedKey)?;
     Ok(key.digest())
 }

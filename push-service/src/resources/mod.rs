@@ -36,6 +36,7 @@ pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
 use self::routes::{Resource, Route};
 pub use self::routes::{is_resource, unescaped};
+pub use self::subscribe::subscribe_refusal;
 pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push_url};
 use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};

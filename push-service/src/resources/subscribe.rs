@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 use super::answer::{OPTIONS_TYPE, Problem};
 use super::body::{self, RequestBody};
 use super::{Resources, routes, urls};
-use crate::broker::Refusal;
+use crate::broker::{Refusal, SubscribeRefusal};
 use crate::budgets::Payer;
 use crate::defaults::SUBSCRIBE_BODY_BYTES;
 
@@ -117,6 +117,23 @@ impl Resources {
 
     pub(super) fn url(&self, path: &str, token: &str) -> String {
         urls::url(&self.broker, path, token)
+    }
+}
+
+/// Why a subscription is refused over the WebSocket, in a sentence for the user agent. `None`: nothing is wrong with the request,
+/// and it can be repeated later.
+pub fn subscribe_refusal(refusal: SubscribeRefusal) -> Option<&'static str> {
+    match refusal {
+        SubscribeRefusal::MalformedKey => {
+            Some("key must be an uncompressed P-256 public key of 65 bytes, in base64url")
+        }
+        SubscribeRefusal::TooManySubscriptions => Some(
+            "this user agent has reached the limit of subscriptions (limits.subscriptions_per_user_agent)",
+        ),
+        SubscribeRefusal::TooManyRecords => {
+            Some("too many subscriptions are made from your address; try again later")
+        }
+        SubscribeRefusal::StorageUnavailable => None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::channels::Guard;
 use crate::defaults::{COST_FRAME, COST_SUBSCRIBE, COST_UNKNOWN_ACKNOWLEDGEMENT, COST_UNSUBSCRIBE};
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
-use crate::resources::sealed_push_url;
+use crate::resources::{sealed_push_url, subscribe_refusal};
 
 /// The reply to a request that had to wait for storage.
 pub(super) enum StorageReply {
@@ -32,8 +32,9 @@ impl StorageReply {
             Self::Registered(name, subscribed) => {
                 let registered = match subscribed {
                     Ok(push_url) => Registered::Endpoint(push_url),
-                    Err(SubscribeRefusal::Refused(why)) => Registered::Refused(why),
-                    Err(SubscribeRefusal::Trouble) => Registered::Trouble,
+                    Err(refusal) => {
+                        subscribe_refusal(*refusal).map_or(Registered::Trouble, Registered::Refused)
+                    }
                 };
                 write_registered(out, name, registered);
             }
