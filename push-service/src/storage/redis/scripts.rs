@@ -32,6 +32,7 @@ const NEW_RECORD: &str = include_str!("scripts/parts/new_record.lua");
 const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
+const EXPIRY: &str = include_str!("scripts/parts/expiry.lua");
 const OUTBOX: &str = include_str!("scripts/parts/outbox.lua");
 const PROMISE: &str = include_str!("scripts/parts/promise.lua");
 const PASSING: &str = include_str!("scripts/parts/passing.lua");
@@ -119,7 +120,7 @@ impl Scripts {
                 "enqueue-with-outbox",
                 QUEUE_AND_OUTBOX,
                 &[
-                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, EXPIRY, PROMISE, PASSING, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/enqueue.lua"),
             )
@@ -128,7 +129,7 @@ impl Scripts {
             "acknowledge-with-outbox",
             QUEUE_AND_OUTBOX,
             &[
-                TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+                TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, EXPIRY, PROMISE, PASSING, TAKE_OUT, TELL,
             ],
             include_str!("scripts/acknowledge.lua"),
         );
@@ -215,6 +216,7 @@ impl Scripts {
                     MEND,
                     OUTBOX,
                     DUE,
+                    EXPIRY,
                     PROMISE,
                     PUT_EXPECTED,
                     TAKE_OUT,
@@ -225,7 +227,7 @@ impl Scripts {
             expect: take_memory.step(
                 "expect",
                 ALL,
-                &[TIME, RECORD, RENEW, PROMISE, PUT_EXPECTED],
+                &[TIME, RECORD, RENEW, EXPIRY, PROMISE, PUT_EXPECTED],
                 include_str!("scripts/expect.lua"),
             ),
             // What joins the queue was expected before, and leaves there.

@@ -73,11 +73,14 @@ for at = 4 + subscriptions, messages_end do
         if asks == 1 and not owed then
             expect_fate(nonce, number, receipts, id, WAITING, expires)
         end
-        redis.call('HSET', BODIES, field, arriving:sub(next + topic_bytes))
+        if expires + 60000 > kept then
+            kept = expires + 120000
+        end
+        write_kept(kept - now_ms, 'HSET', BODIES, field, arriving:sub(next + topic_bytes))
         if topic ~= '' then
             redis.call('HSET', BODIES, 't' .. id .. topic, field)
         end
-        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH),
+        write_kept(kept - now_ms, 'ZADD', INDEX, urgency * LANE + (number - EPOCH),
             struct.pack(layout.ENTRY, nonce, id, size, expires, sealed_by) .. topic
             .. (sender:byte(-1) > 0 and string.char(layout.WITH_SENDER) .. sender or '') .. (asks == 1 and '\0' or ''))
         taken[#taken] = layout.DONE
@@ -85,9 +88,6 @@ for at = 4 + subscriptions, messages_end do
         last = math.max(last, number)
         if earliest == 0 or expires < earliest then
             earliest = expires
-        end
-        if expires + 60000 > kept then
-            kept = expires + 120000
         end
     end
 end
@@ -120,9 +120,5 @@ if redis.call('HLEN', RECORD) > 1 then
     retained = math.max(retained, given_retained)
     redis.call('HSET', RECORD, 'm', meta())
     redis.call('PEXPIRE', RECORD, retained - now_ms)
-    if kept > 0 then
-        redis.call('PEXPIRE', INDEX, kept - now_ms)
-        redis.call('PEXPIRE', BODIES, kept - now_ms)
-    end
 end
 return { added, waiting, noted, present, in_the_way, expired, table.concat(taken) }

@@ -73,6 +73,13 @@ for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('DEL', key)
 redis.call('SELECT', 1)
 for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('COPY', key, key, 'DB', 0) end";
 
+/// The keys without an expiry. A mark, whose name ends with its hash tag, has none.
+const ENDLESS: &str = "local endless = {}
+for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do
+    if redis.call('PTTL', key) == -1 then table.insert(endless, key) end
+end
+return endless";
+
 /// What is stored for a user agent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct View {
@@ -243,6 +250,12 @@ impl Laboratory {
         seen
     }
 
+    /// PR-29: every key has an expiry.
+    async fn all_expire(&self, context: &str) {
+        let endless = self.server.command(&["EVAL", ENDLESS, "0"]).await;
+        assert!(endless.list().is_empty(), "{endless:?} stay for ever: {context}");
+    }
+
     /// Whether a record is unused, if there is one. Its key lasts for as long as the record says that it is retained.
     async fn unused(&self, user: UserAgentId, context: &str) -> Option<bool> {
         let record = of_user_agent("push", user, RECORD);
@@ -317,6 +330,7 @@ impl Laboratory {
             if !was_aborted {
                 return k - 1;
             }
+            self.all_expire(&context).await;
             let left = self.view(user, &context).await;
             let kept: BTreeSet<_> = before.waiting.intersection(&whole.waiting).copied().collect();
             assert!(
@@ -425,8 +439,9 @@ async fn a_record_that_is_half_made_expires() {
     laboratory.redis.close().await.unwrap();
 }
 
-/// PR-39, PR-23, PR-25: at whichever call Redis aborts a script, no confirmed message is lost, sums match the waiting
-/// messages, no seat is told what did not happen, and running the step again does what it would have done.
+/// PR-39, PR-23, PR-25, PR-29: at whichever call Redis aborts a script, no confirmed message is lost, sums match the waiting
+/// messages, no seat is told what did not happen, every key has an expiry, and running the step again does what it would have
+/// done.
 #[tokio::test]
 async fn a_script_that_is_aborted_has_lost_nothing() {
     // Seats belong to another node, which the scripts notify.

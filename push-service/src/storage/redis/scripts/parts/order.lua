@@ -31,8 +31,8 @@ local function order()
             moments[#moments + 1], moments[#moments + 2] = expires, 'n' .. struct.pack(layout.MOMENT, number, urgency)
         end
         if #places > 0 then
-            redis.call('ZADD', victims, unpack(places))
-            redis.call('ZADD', sums, unpack(moments))
+            write_kept(kept - now_ms, 'ZADD', victims, unpack(places))
+            write_kept(kept - now_ms, 'ZADD', sums, unpack(moments))
         end
         if #entries < 200 then
             break
@@ -42,8 +42,6 @@ local function order()
     for id, share in pairs(shares) do
         redis.call('ZADD', sums, -share, 's' .. id)
     end
-    redis.call('PEXPIRE', victims, kept - now_ms)
-    redis.call('PEXPIRE', sums, kept - now_ms)
     ordered = true
 end
 

@@ -8,23 +8,24 @@ local LAST = 'l'
 local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 
 -- So that entries of an aborted step are found by time: a waiting entry is written to DUES first, an ended one to
--- OUTBOX first.
-local function put_owed(nonce, number, receipts, sub, fate, expires)
+-- OUTBOX first. `write` runs the commands that write; without it the keys exist, and have an expiry.
+local function put_owed(nonce, number, receipts, sub, fate, expires, write)
+    write = write or redis.call
     local owed = struct.pack(layout.OWED, number, receipts, sub, fate, expires)
     if fate ~= WAITING then
-        redis.call('HSET', OUTBOX, nonce, owed)
+        write('HSET', OUTBOX, nonce, owed)
         local place = number - NUMBERED
         if number == PASSING then
             local newest = redis.call('ZRANGE', DUES, '(0', -PASSED, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
             place = math.max(now_us - PASSED, newest and newest + 1 or -PASSED)
         end
-        redis.call('ZADD', DUES, place, nonce)
-        redis.call('ZADD', OWING, 0, RECORD:sub(-32))
+        write('ZADD', DUES, place, nonce)
+        write('ZADD', OWING, 0, RECORD:sub(-32))
         owes = true
     else
-        redis.call('ZADD', DUES, number == PASSING and MARKER + expires or expires, nonce)
-        redis.call('ZADD', OWING, 'LT', expires, RECORD:sub(-32))
-        redis.call('HSET', OUTBOX, nonce, owed)
+        write('ZADD', DUES, number == PASSING and MARKER + expires or expires, nonce)
+        write('ZADD', OWING, 'LT', expires, RECORD:sub(-32))
+        write('HSET', OUTBOX, nonce, owed)
     end
 end
 

@@ -6,9 +6,7 @@
 -- Writes down that a receipt is expected, in the place of what was expected of the same message before.
 local function put_expected(message, url, deadline)
     -- A deadline without an expectation is removed when it is due.
-    redis.call('ZADD', DEADLINES, deadline, RECORD:sub(-32) .. message)
-    redis.call('HSET', EXPECTED, message, url .. struct.pack(layout.DEADLINE, deadline))
-    for _, key in ipairs({ EXPECTED, DEADLINES }) do
-        keep(key, math.max(deadline - now_ms, 0) + OUTBOX_KEPT_MS)
-    end
+    local ms = math.max(deadline - now_ms, 0) + OUTBOX_KEPT_MS
+    write_kept(ms, 'ZADD', DEADLINES, deadline, RECORD:sub(-32) .. message)
+    write_kept(ms, 'HSET', EXPECTED, message, url .. struct.pack(layout.DEADLINE, deadline))
 end

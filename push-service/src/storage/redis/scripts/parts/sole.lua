@@ -14,8 +14,14 @@ local function index_sole()
     local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
     if sole then
         local urgency, number = struct.unpack(layout.SOLE, sole)
-        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH), sole:sub(layout.SOLE_ENTRY_AT))
-        redis.call('PEXPIRE', INDEX, kept - now_ms)
+        local entry = sole:sub(layout.SOLE_ENTRY_AT)
+        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH), entry)
+        local refused = redis.pcall('PEXPIRE', INDEX, kept - now_ms)
+        if type(refused) == 'table' then
+            -- An index without an expiry would stay for ever (PR-29).
+            redis.call('ZREM', INDEX, entry)
+            error(refused)
+        end
         redis.call('HDEL', BODIES, SOLE)
     end
 end
