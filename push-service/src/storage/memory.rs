@@ -272,12 +272,8 @@ impl Storage for Memory {
         Ok(self.step(receipts, |state, now| state.expect_receipt(&expected, now)))
     }
 
-    async fn settle_receipts(
-        &self,
-        receipts: UserAgentId,
-        outcomes: &[MessageEnd],
-    ) -> Result<(), StorageError> {
-        self.step(receipts, |state, now| state.settle_receipts(outcomes, now));
+    async fn settle_receipts(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError> {
+        self.step(receipts, |state, now| state.settle_receipts(ends, now));
         Ok(())
     }
 

@@ -131,23 +131,19 @@ impl Storage for Embedded {
         self.step(receipts, Confirm::Durably, step).await
     }
 
-    async fn settle_receipts(
-        &self,
-        receipts: UserAgentId,
-        outcomes: &[MessageEnd],
-    ) -> Result<(), StorageError> {
-        let step = |state: &mut UserAgent, now| state.settle_receipts(outcomes, now);
+    async fn settle_receipts(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError> {
+        let step = |state: &mut UserAgent, now| state.settle_receipts(ends, now);
         self.step(receipts, Confirm::Durably, step).await
     }
 
     async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
         let look = |state: &mut UserAgent, _| state.outbox(user_agent, limit);
-        let outcomes = self.look(user_agent, look).await?;
-        if !outcomes.is_empty() {
+        let ends = self.look(user_agent, look).await?;
+        if !ends.is_empty() {
             // An acknowledgement with `Confirm::Soon` may not be synced yet.
             self.sync().await?;
         }
-        Ok(outcomes)
+        Ok(ends)
     }
 
     async fn clear_outbox(
@@ -294,8 +290,8 @@ impl Storage for Embedded {
                 let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
                 imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             }
-            for outcome in &part.outbox {
-                let step = |state: &mut UserAgent, now| state.import_message_end(outcome, now);
+            for end in &part.outbox {
+                let step = |state: &mut UserAgent, now| state.import_message_end(end, now);
                 imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             }
             for expected in &part.expected {

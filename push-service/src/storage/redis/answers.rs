@@ -129,7 +129,7 @@ pub(super) fn subscribed(answer: &[u8]) -> Result<Subscribed, Unreadable> {
     let mut fields = Fields(answer);
     Ok(match fields.byte()? {
         letter::CREATED => Subscribed::Created(Packed::read(&mut fields)?),
-        letter::KEPT => Subscribed::Kept(Packed::read(&mut fields)?),
+        letter::FOUND => Subscribed::Kept(Packed::read(&mut fields)?),
         letter::TOO_MANY => Subscribed::TooMany,
         letter::UNKNOWN => Subscribed::UnknownUserAgent,
         _ => return Err(Unreadable),
@@ -180,21 +180,21 @@ pub(super) fn outcomes(
 ) -> Result<(Vec<MessageEnd>, bool), Unreadable> {
     let mut fields = Fields(answer);
     let has_expired = fields.byte()? != 0;
-    let mut outcomes = Vec::with_capacity(fields.0.len() / OutcomeFields::BYTES);
+    let mut ends = Vec::with_capacity(fields.0.len() / OutcomeFields::BYTES);
     while !fields.0.is_empty() {
-        outcomes.push(outcome(user_agent, &mut fields)?);
+        ends.push(message_end(user_agent, &mut fields)?);
     }
-    Ok((outcomes, has_expired))
+    Ok((ends, has_expired))
 }
 
 pub(super) fn traced(user_agent: UserAgentId, answer: &[u8]) -> Result<Traced, Unreadable> {
     match answer {
         [letter::WAITS] => Ok(Traced::Waiting),
-        ended => outcome(user_agent, &mut Fields(ended)).map(Traced::Ended),
+        ended => message_end(user_agent, &mut Fields(ended)).map(Traced::Ended),
     }
 }
 
-fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<MessageEnd, Unreadable> {
+fn message_end(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<MessageEnd, Unreadable> {
     let outcome = OutcomeFields::read(fields)?;
     Ok(MessageEnd {
         receipts: outcome.receipts,
@@ -203,7 +203,7 @@ fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<MessageEn
             number: outcome.number,
             nonce: outcome.nonce.0,
         },
-        how: ReceiptOutcome::from_byte(outcome.fate).ok_or(Unreadable)?,
+        how: ReceiptOutcome::from_byte(outcome.how).ok_or(Unreadable)?,
     })
 }
 

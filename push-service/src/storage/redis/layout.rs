@@ -1,6 +1,6 @@
-//! How the store spells itself in Redis: what stands in keys, and what scripts take and answer.
+//! The layout of the store in Redis: of keys, of arguments and answers of scripts, and of wake-ups.
 //!
-//! Each layout is said once, here. A script says `layout.NAME` where it needs one: [`in_scripts`] has the text that takes its
+//! Each layout is defined once, here. A script says `layout.NAME` where it needs one: [`in_scripts`] has the text that takes its
 //! place. Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change to
 //! what stands in a key is a new [`FORMAT`].
 
@@ -96,7 +96,7 @@ layouts! {
         number: MessageNumber,
         receipts: UserAgentId,
         subscription: SubscriptionId,
-        fate: u8,
+        how: u8,
         expires_at_ms: U48,
     }
 
@@ -127,7 +127,7 @@ const UNUSED: u8 = 2;
 /// Stands before the sender in an entry of the index, and behind the numbers of the enqueue script.
 pub(super) const WITH_SENDER: u8 = 1;
 
-/// The value of `fate` in an entry of the outbox whose message has not ended. [`ReceiptOutcome`] has the others.
+/// The value of `how` in an entry of the outbox whose message has not ended. [`ReceiptOutcome`] has the others.
 const WAITING: u8 = 0;
 
 /// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
@@ -137,15 +137,15 @@ const WITH_KEY: u8 = 0x80;
 // What scripts take.
 
 layouts! {
-    /// When a record expires.
-    struct Kept {
+    /// How long a record is retained, and by which part of that its expiry moves at most.
+    struct RetentionNumbers {
         for_ms: U48,
         grains: u32,
     }
 
     /// The same, and how long an empty record is kept.
     struct Renewed {
-        kept: Kept,
+        retention: RetentionNumbers,
         empty_ms: U48,
     }
 
@@ -189,7 +189,7 @@ layouts! {
     struct ExpectNumbers {
         within_ms: U48,
         limit: u32,
-        kept: Kept,
+        retention: RetentionNumbers,
     }
 
     /// What the URL of a receipt is made of.
@@ -201,7 +201,7 @@ layouts! {
     struct SettleNumbers {
         /// Whether the script tells the seat, if it is another node's.
         tells: bool,
-        kept: Kept,
+        retention: RetentionNumbers,
     }
 
     /// How a message ended, for the receipt subscription.
@@ -209,7 +209,7 @@ layouts! {
         user_agent: UserAgentId,
         number: [u8; 8],
         nonce: Nonce,
-        fate: u8,
+        how: u8,
     }
 
     /// How many subscriptions, messages and outcomes follow; the rest are expected receipts.
@@ -271,7 +271,7 @@ pub(super) mod letter {
     /// Subscribe: made. Before the id.
     pub(crate) const CREATED: u8 = b'C';
     /// Subscribe: it was there. Before the id.
-    pub(crate) const KEPT: u8 = b'K';
+    pub(crate) const FOUND: u8 = b'K';
     /// Subscribe, expect: there are as many as there may be.
     pub(crate) const TOO_MANY: u8 = b'M';
     /// Subscribe, refresh: there is no such user agent.
@@ -334,8 +334,8 @@ layouts! {
         nonce: Nonce,
     }
 
-    /// What counts of a message that left a queue: the end of its entry, without the topic. Without a sender its last nine
-    /// bytes are zeros.
+    /// The LEFT fields of a message that left a queue, by which the node subtracts it from the sums of senders: the end of its entry,
+    /// without the topic. Without a sender the last nine bytes are zeros.
     struct LeftFields {
         body_bytes: u32,
         expires_at_ms: U48,
@@ -360,7 +360,7 @@ layouts! {
         receipts: UserAgentId,
         number: MessageNumber,
         nonce: Nonce,
-        fate: u8,
+        how: u8,
     }
 
     struct HeldAnswer {
@@ -474,15 +474,15 @@ pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
         ("LEFT_BYTES", LeftFields::BYTES.to_string()),
         ("OWED", format(OwedFields::format())),
         ("OWED_ID_AT", OwedFields::position("subscription").to_string()),
-        ("OWED_FATE_AT", OwedFields::position("fate").to_string()),
+        ("OWED_OUTCOME_AT", OwedFields::position("how").to_string()),
         ("WAITING", WAITING.to_string()),
         ("GIVEN_UP", ReceiptOutcome::GivenUp.to_byte().to_string()),
         ("REPLACED", ReceiptOutcome::Replaced.to_byte().to_string()),
         ("VICTIM", format(VictimFields::format())),
         ("MOMENT", format(MomentFields::format())),
         ("NUMBER", format(NumberField::format())),
-        ("KEPT", format(Kept::format())),
-        ("KEPT_BYTES", Kept::BYTES.to_string()),
+        ("RETENTION", format(RetentionNumbers::format())),
+        ("RETENTION_BYTES", RetentionNumbers::BYTES.to_string()),
         ("RENEWED", format(Renewed::format())),
         ("SUBSCRIBE", format(SubscribeNumbers::format())),
         ("ENQUEUE", format(EnqueueNumbers::format())),
@@ -517,7 +517,7 @@ pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
         ("PASSED", letter(letter::PASSED)),
         ("STORED", letter(letter::STORED)),
         ("CREATED", letter(letter::CREATED)),
-        ("KEPT_AS_IT_WAS", letter(letter::KEPT)),
+        ("FOUND", letter(letter::FOUND)),
         ("TOO_MANY", letter(letter::TOO_MANY)),
         ("UNKNOWN", letter(letter::UNKNOWN)),
         ("EXPECTED", letter(letter::EXPECTED)),
@@ -551,7 +551,7 @@ pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
     ]
 }
 
-impl Kept {
+impl RetentionNumbers {
     pub(super) fn new(for_ms: u64) -> Self {
         Self {
             for_ms: U48(for_ms),
@@ -584,9 +584,10 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32, retention_ms
         burst,
         inline_bytes,
     };
-    let mut packed = Vec::with_capacity(EnqueueNumbers::BYTES + Kept::BYTES + SenderFields::BYTES);
+    let mut packed =
+        Vec::with_capacity(EnqueueNumbers::BYTES + RetentionNumbers::BYTES + SenderFields::BYTES);
     numbers.put(&mut packed);
-    Kept::new(retention_ms).put(&mut packed);
+    RetentionNumbers::new(retention_ms).put(&mut packed);
     if enqueue.sender.is_some() {
         let sender = SenderFields {
             mark: WITH_SENDER,

@@ -147,7 +147,7 @@ impl Outbox {
         for (nonce, value) in pairs.into_iter().filter(|(nonce, _)| nonce.len() == 8) {
             let owed = OwedFields::read(&mut Fields(&value))?;
             let passes = owed.number == PASSING_WITH_RECEIPT;
-            let how = ReceiptOutcome::from_byte(owed.fate).or(passes.then_some(ReceiptOutcome::GivenUp));
+            let how = ReceiptOutcome::from_byte(owed.how).or(passes.then_some(ReceiptOutcome::GivenUp));
             let id = MessageId {
                 number: owed.number,
                 nonce: Fields(&nonce).number()?,
@@ -214,7 +214,7 @@ pub(super) fn pack_outcome(outcome: &MessageEnd) -> Vec<u8> {
         receipts: outcome.receipts,
         number: outcome.id.number,
         nonce: Nonce(outcome.id.nonce),
-        fate: outcome.how.to_byte(),
+        how: outcome.how.to_byte(),
     };
     packed.packed()
 }

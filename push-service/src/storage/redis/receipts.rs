@@ -17,7 +17,9 @@ use super::answers::{self, unreadable};
 use super::bucket::Bucket;
 use super::counted::Counted;
 use super::keys::{self, DEADLINES, OWING};
-use super::layout::{ExpectNumbers, Kept, ReceiptUrl, SettleNumbers, SettledAnswer, SettledFields};
+use super::layout::{
+    ExpectNumbers, ReceiptUrl, RetentionNumbers, SettleNumbers, SettledAnswer, SettledFields,
+};
 use super::links::Work;
 use super::packed::{Nonce, Packed as _, U48};
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_RELAYS, RECEIPT_STEP};
@@ -68,7 +70,7 @@ impl Redis {
         let numbers = ExpectNumbers {
             within_ms: U48(millis(expected.within)),
             limit: expected.limit,
-            kept: Kept::new(millis(expected.kept())),
+            retention: RetentionNumbers::new(millis(expected.kept())),
         };
         let (url, numbers) = (url.packed(), numbers.packed());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
@@ -86,14 +88,14 @@ impl Redis {
     pub(super) async fn settle(
         &self,
         receipts: UserAgentId,
-        outcomes: &[MessageEnd],
+        ends: &[MessageEnd],
     ) -> Result<(), StorageError> {
         let is_told_inside = self.confirmed == Work::Step;
         let numbers = SettleNumbers {
             tells: is_told_inside,
-            kept: Kept::new(millis(RECEIPT_KEPT)),
+            retention: RetentionNumbers::new(millis(RECEIPT_KEPT)),
         };
-        let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
+        let packed: Vec<u8> = ends.iter().flat_map(pack).collect();
         let args: [&[u8]; 3] = [&numbers.packed(), &receipt_header(), &packed];
         let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
@@ -107,7 +109,7 @@ impl Redis {
             self.senders.joined(&counted);
         }
         // A receipt that is not expected is dropped for good.
-        if (joined as usize) < outcomes.len() {
+        if (joined as usize) < ends.len() {
             self.prove_primary(witness).await?;
         }
         match seat {
@@ -141,12 +143,12 @@ impl Redis {
         let limit = limit.min(RECEIPT_STEP).to_string();
         let (script, args) = (&self.scripts.outcomes, [limit.as_bytes()]);
         let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
-        let (outcomes, has_expired) =
+        let (ends, has_expired) =
             answers::outcomes(user_agent, &answers::text(answer)?).map_err(unreadable)?;
         if has_expired {
             self.due.notice(user_agent);
         }
-        Ok(outcomes)
+        Ok(ends)
     }
 
     pub(super) async fn trace_one(
@@ -280,12 +282,12 @@ fn due(prefix: &str, bucket: Bucket, name: &str, now_ms: &str, limit: usize) -> 
 }
 
 /// As the settle script takes it.
-fn pack(outcome: &MessageEnd) -> Vec<u8> {
+fn pack(end: &MessageEnd) -> Vec<u8> {
     let packed = SettledFields {
-        user_agent: outcome.user_agent,
-        number: outcome.id.number.0.to_be_bytes(),
-        nonce: Nonce(outcome.id.nonce),
-        fate: outcome.how.to_byte(),
+        user_agent: end.user_agent,
+        number: end.id.number.0.to_be_bytes(),
+        nonce: Nonce(end.id.nonce),
+        how: end.how.to_byte(),
     };
     packed.packed()
 }

@@ -34,7 +34,7 @@ const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
 const EXPIRY: &str = include_str!("scripts/parts/expiry.lua");
 const OUTBOX: &str = include_str!("scripts/parts/outbox.lua");
-const PROMISE: &str = include_str!("scripts/parts/promise.lua");
+const EXPECT_OUTCOME: &str = include_str!("scripts/parts/expect_outcome.lua");
 const PASSING: &str = include_str!("scripts/parts/passing.lua");
 const WITHOUT_OUTBOX: &str = include_str!("scripts/parts/without_outbox.lua");
 const DUE: &str = include_str!("scripts/parts/due.lua");
@@ -42,16 +42,15 @@ const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
 const ENDING: &str = include_str!("scripts/parts/ending.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
-const MEND: &str = include_str!("scripts/parts/mend.lua");
+const RECOUNT: &str = include_str!("scripts/parts/recount.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
 
 /// The parts that a line `--+ name` stands for.
 const INSERTED: &[(&str, &str)] = &[
-    ("admit", include_str!("scripts/parts/admit.lua")),
+    ("append", include_str!("scripts/parts/append.lua")),
     ("count_out", include_str!("scripts/parts/count_out.lua")),
     ("counted", include_str!("scripts/parts/counted.lua")),
-    ("decide", include_str!("scripts/parts/decide.lua")),
     ("drop_orders", include_str!("scripts/parts/drop_orders.lua")),
     ("drop_queue", include_str!("scripts/parts/drop_queue.lua")),
     ("make_room", include_str!("scripts/parts/make_room.lua")),
@@ -62,6 +61,10 @@ const INSERTED: &[(&str, &str)] = &[
     ("orders_leave", include_str!("scripts/parts/orders_leave.lua")),
     ("orders_left", include_str!("scripts/parts/orders_left.lua")),
     ("orders_short", include_str!("scripts/parts/orders_short.lua")),
+    (
+        "record_outcomes",
+        include_str!("scripts/parts/record_outcomes.lua"),
+    ),
 ];
 
 /// A script, and the keys that it takes about its subject.
@@ -120,7 +123,17 @@ impl Scripts {
                 "enqueue-with-outbox",
                 QUEUE_AND_OUTBOX,
                 &[
-                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, EXPIRY, PROMISE, PASSING, TAKE_OUT, TELL,
+                    TIME,
+                    RECORD,
+                    INDEX,
+                    SOLE,
+                    RECOUNT,
+                    OUTBOX,
+                    EXPIRY,
+                    EXPECT_OUTCOME,
+                    PASSING,
+                    TAKE_OUT,
+                    TELL,
                 ],
                 include_str!("scripts/enqueue.lua"),
             )
@@ -129,7 +142,17 @@ impl Scripts {
             "acknowledge-with-outbox",
             QUEUE_AND_OUTBOX,
             &[
-                TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, EXPIRY, PROMISE, PASSING, TAKE_OUT, TELL,
+                TIME,
+                RECORD,
+                INDEX,
+                SOLE,
+                RECOUNT,
+                OUTBOX,
+                EXPIRY,
+                EXPECT_OUTCOME,
+                PASSING,
+                TAKE_OUT,
+                TELL,
             ],
             include_str!("scripts/acknowledge.lua"),
         );
@@ -146,7 +169,7 @@ impl Scripts {
                 "unsubscribe",
                 ALL,
                 &[
-                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, ENDING, FORGET, TAKE_OUT, TELL,
+                    TIME, RECORD, INDEX, SOLE, RECOUNT, OUTBOX, DUE, ENDING, FORGET, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/unsubscribe.lua"),
             ),
@@ -163,13 +186,13 @@ impl Scripts {
             attach: free.step(
                 "attach",
                 QUEUE,
-                &[TIME, RECORD, RENEW, INDEX, SOLE, MEND, TELL, PAGE],
+                &[TIME, RECORD, RENEW, INDEX, SOLE, RECOUNT, TELL, PAGE],
                 include_str!("scripts/attach.lua"),
             ),
             page: free.step(
                 "page",
                 QUEUE,
-                &[TIME, RECORD, INDEX, SOLE, MEND, PAGE],
+                &[TIME, RECORD, INDEX, SOLE, RECOUNT, PAGE],
                 include_str!("scripts/page.lua"),
             ),
             refresh: free.step(
@@ -195,13 +218,13 @@ impl Scripts {
             expire: free.step(
                 "expire",
                 ALL,
-                &[TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, TAKE_OUT, TELL],
+                &[TIME, RECORD, INDEX, SOLE, RECOUNT, OUTBOX, DUE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
             ),
             report: free.step(
                 "report",
                 QUEUE,
-                &[TIME, RECORD, INDEX, SOLE, MEND],
+                &[TIME, RECORD, INDEX, SOLE, RECOUNT],
                 include_str!("scripts/report.lua"),
             ),
             import: take_memory.step(
@@ -213,11 +236,11 @@ impl Scripts {
                     NEW_RECORD,
                     INDEX,
                     SOLE,
-                    MEND,
+                    RECOUNT,
                     OUTBOX,
                     DUE,
                     EXPIRY,
-                    PROMISE,
+                    EXPECT_OUTCOME,
                     PUT_EXPECTED,
                     TAKE_OUT,
                 ],
@@ -227,14 +250,14 @@ impl Scripts {
             expect: take_memory.step(
                 "expect",
                 ALL,
-                &[TIME, RECORD, RENEW, EXPIRY, PROMISE, PUT_EXPECTED],
+                &[TIME, RECORD, RENEW, EXPIRY, EXPECT_OUTCOME, PUT_EXPECTED],
                 include_str!("scripts/expect.lua"),
             ),
             // What joins the queue was expected before, and leaves there.
             settle: free.step(
                 "settle",
                 ALL,
-                &[TIME, RECORD, RENEW, INDEX, SOLE, MEND, TELL],
+                &[TIME, RECORD, RENEW, INDEX, SOLE, RECOUNT, TELL],
                 include_str!("scripts/settle.lua"),
             ),
             outcomes: free.step(

@@ -8,7 +8,7 @@ use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId, SubscriptionName,
 use redis::Value;
 
 use super::answers::{self, Accepted, Acknowledged, unreadable};
-use super::layout::{self, AttachNumbers, Kept, Record, Renewed, SubscribeNumbers, letter};
+use super::layout::{self, AttachNumbers, Record, Renewed, RetentionNumbers, SubscribeNumbers, letter};
 use super::links::Work;
 use super::packed::{Packed as _, U48};
 use super::{Redis, founding};
@@ -254,12 +254,8 @@ impl Storage for Redis {
         self.expect(receipts, &expected).await
     }
 
-    async fn settle_receipts(
-        &self,
-        receipts: UserAgentId,
-        outcomes: &[MessageEnd],
-    ) -> Result<(), StorageError> {
-        for some in outcomes.chunks(RECEIPT_STEP) {
+    async fn settle_receipts(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError> {
+        for some in ends.chunks(RECEIPT_STEP) {
             self.settle(receipts, some).await?;
         }
         Ok(())
@@ -492,7 +488,7 @@ impl Redis {
 
     pub(super) fn renewed(&self) -> Renewed {
         Renewed {
-            kept: Kept::new(self.retention_ms()),
+            retention: RetentionNumbers::new(self.retention_ms()),
             empty_ms: U48(millis(EMPTY_RECORD_KEPT)),
         }
     }

@@ -1,11 +1,12 @@
 -- Removes messages by whole id, from any session.
 --
--- ARGV: 3 the seat of the session that asks, or nothing; 4 ids; 5 the fate of their receipts.
+-- ARGV: 3 the seat of the session that asks, or nothing; 4 ids; 5 the outcome of their receipts.
 -- Answers AGAIN, or one string, which costs Redis less than three: the seat; for each id a digit (whether it was there and in
--- time; at one of them also whether outcomes wait in the outbox); the ids that were removed, and what counts of each.
+-- time; at one of them also whether outcomes wait in the outbox); the ids that were removed, and behind them the LEFT
+-- fields of each (`counted.lua`).
 local by, ids = ARGV[3], ARGV[4]
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     if why == UNKNOWN then
         write_nothing()
@@ -31,7 +32,7 @@ if messages == 1 and earliest > now_ms then
         if seat ~= by and is_elsewhere() then
             tell(layout.WAKE_UP_REMOVED, ids)
         end
-        -- What counts of it, as in `counted.lua`.
+        -- Its LEFT fields, as in `counted.lua`.
         local left_end = layout.SOLE_LEFT_AT + layout.LEFT_BYTES - 1
         return seat .. there .. ids .. (#sole >= left_end and sole:sub(layout.SOLE_LEFT_AT, left_end)
             or sole:sub(layout.SOLE_LEFT_AT, layout.SOLE_BYTES) .. NO_SENDER)
@@ -42,11 +43,11 @@ if ordered and not OUTBOX then
     return layout.AGAIN
 end
 if OUTBOX then
-    whole()
+    check_count()
 else
     index_sole()
 end
-local fate = tonumber(ARGV[5])
+local outcome = tonumber(ARGV[5])
 -- Nothing is written before all of them are found.
 local found, asked, leaving, is_leaving = {}, false, {}, {}
 for at = 1, #ids, layout.MESSAGE_ID_BYTES do
@@ -64,25 +65,25 @@ for at = 1, #ids, layout.MESSAGE_ID_BYTES do
             if earliest > now_ms or redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
                 in_time = expires > now_ms and layout.DONE or layout.NOT_DONE
                 is_leaving[number] = true
-                leaving[#leaving + 1] = { entry, number, in_time == layout.DONE and fate or GIVEN_UP, urgency }
+                leaving[#leaving + 1] = { entry, number, in_time == layout.DONE and outcome or GIVEN_UP, urgency }
             end
         end
         found[#found + 1] = in_time
     end
 end
--- Before the last message goes, and the queue with it, the count is checked. No message is counted out twice.
+-- Before the last message is removed, and the queue with it, the count is checked. No message is subtracted twice.
 if not OUTBOX and (asked or #leaving >= messages and #leaving > 0
     and #redis.call('ZRANGE', INDEX, messages - 1, messages) ~= 1) then
     return layout.AGAIN
 end
 for place, it in ipairs(found) do
     if #it == layout.NONCE_BYTES then
-        found[place] = acknowledge_passing(it, fate) and layout.DONE or layout.NOT_DONE
+        found[place] = acknowledge_passing(it, outcome) and layout.DONE or layout.NOT_DONE
     end
 end
 local removed = ''
 if #leaving > 0 then
-    --+ decide
+    --+ record_outcomes
     --+ count_out
     redis.call('HSET', RECORD, 'm', meta())
     removed = take_out(leaving)

@@ -5,7 +5,7 @@
 local mine = ARGV[3]
 local retention_ms, grains, empty_ms, most, insists = struct.unpack(layout.ATTACH, ARGV[6])
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, false)
 end

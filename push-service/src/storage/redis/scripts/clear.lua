@@ -3,7 +3,7 @@
 -- ARGV: 3 ids.
 local ids = ARGV[3]
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -11,8 +11,8 @@ for at = 1, #ids, layout.MESSAGE_ID_BYTES do
     local id, nonce = struct.unpack(layout.MESSAGE_ID, ids, at)
     local owed = redis.call('HGET', OUTBOX, nonce)
     if owed then
-        local number, _, _, fate = struct.unpack(layout.OWED, owed)
-        if number == id and fate ~= WAITING then
+        local number, _, _, outcome = struct.unpack(layout.OWED, owed)
+        if number == id and outcome ~= WAITING then
             redis.call('HDEL', OUTBOX, nonce)
             redis.call('ZREM', DUES, nonce)
         end

@@ -1,6 +1,6 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
--- ARGV: 3 subscription, 4 nonce, 5 numbers: ENQUEUE, KEPT, and, if the sender is counted, the sender; 6 topic, 7 header and
+-- ARGV: 3 subscription, 4 nonce, 5 numbers: ENQUEUE, RETENTION and, if the sender is counted, the sender; 6 topic, 7 header and
 -- body, 8 the receipt subscription if a receipt is asked for: then this comes with the outbox.
 -- Answers AGAIN, NO_SUBSCRIPTION or QUEUE_FULL; RATE_LIMITED and for how long; PASSED and who is told; STORED and what was
 -- stored.
@@ -9,7 +9,7 @@ local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burs
     struct.unpack(layout.ENQUEUE, ARGV[5])
 
 local found = redis.call('HMGET', RECORD, 'm', 's' .. sub)
-local why = open(found[1])
+local why = open_record(found[1])
 if why then
     return without_record(why, layout.NO_SUBSCRIPTION)
 end
@@ -52,7 +52,7 @@ if is_full and ttl > 0 then
     if not OUTBOX then
         return layout.AGAIN
     end
-    whole()
+    check_count()
 end
 if topic ~= '' or (is_full and ttl > 0) then
     local is_leaving, freed = {}, {}
@@ -60,13 +60,13 @@ if topic ~= '' or (is_full and ttl > 0) then
     leaving = {}
 
     -- Plans that a message goes: nothing is changed before the plan is whole.
-    local function give_up(entry, number, urgency_of, fate)
+    local function give_up(entry, number, urgency_of, outcome)
         if is_leaving[number] then
             return false
         end
         local _, id, entry_size = struct.unpack(layout.ENTRY, entry)
         is_leaving[number] = true
-        leaving[#leaving + 1] = { entry, number, fate, urgency_of }
+        leaving[#leaving + 1] = { entry, number, outcome, urgency_of }
         asked = asked or asks_receipt(entry)
         less_messages, less_bytes = less_messages + 1, less_bytes + entry_size + OVERHEAD
         freed[id] = (freed[id] or 0) + entry_size + OVERHEAD
@@ -86,7 +86,7 @@ if topic ~= '' or (is_full and ttl > 0) then
             if not OUTBOX then
                 return layout.AGAIN
             end
-            whole()
+            check_count()
         end
         local entry, urgency_of
         if number then
@@ -114,7 +114,7 @@ end
 
 if unused then
     -- The first message (PR-29): the record is kept for the whole retention, and extended before anything is stored (PR-39).
-    local retention_ms, grains = struct.unpack(layout.KEPT, ARGV[5], layout.ENQUEUE_BYTES + 1)
+    local retention_ms, grains = struct.unpack(layout.RETENTION, ARGV[5], layout.ENQUEUE_BYTES + 1)
     unused = false
     retained = math.max(retained, now_ms + retention_ms + math.floor(retention_ms / grains))
     redis.call('PEXPIRE', RECORD, retained - now_ms)
@@ -125,7 +125,7 @@ if ttl == 0 then
         pass(nonce, receipts, sub)
     end
     if leaving and #leaving > 0 then
-        --+ decide
+        --+ record_outcomes
         --+ count_out
     end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
@@ -146,7 +146,7 @@ local previous = last
 local expires = now_ms + ttl * 1000
 local is_due = earliest > 0 and earliest <= now_ms
 local entry = struct.pack(layout.ENTRY, nonce, sub, size, expires, sealed_by) .. topic
-    .. ARGV[5]:sub(layout.ENQUEUE_BYTES + layout.KEPT_BYTES + 1)
+    .. ARGV[5]:sub(layout.ENQUEUE_BYTES + layout.RETENTION_BYTES + 1)
 if receipts then
     entry = entry .. '\0'
 end
@@ -155,9 +155,9 @@ last = math.max(last + 1, now_us, EPOCH + 1)
 -- The order of writes (PR-39): the new message; then the record, from which on the message counts as stored; then the
 -- evicted messages are removed.
 if receipts then
-    expect_fate(nonce, last, receipts, sub, WAITING, expires)
+    expect_outcome(nonce, last, receipts, sub, WAITING, expires)
 end
---+ admit
+--+ append
 if leaving and #leaving > 0 then
     --+ count_out
 end

@@ -1,4 +1,4 @@
--- Writes down that a receipt will be owed, before its message is stored.
+-- Records that a receipt is expected, before its message is stored.
 --
 -- ARGV: 3 user agent and nonce, 4 what the URL of the receipt is made of, 5 numbers: EXPECT.
 -- Answers NO_SUBSCRIPTION (there is no such receipt subscription), TOO_MANY or EXPECTED.
@@ -6,7 +6,7 @@ local message, url = ARGV[3], ARGV[4]
 local within_ms, limit, kept_ms, grains = struct.unpack(layout.EXPECT, ARGV[5])
 
 local found = redis.call('HMGET', RECORD, 'm', SUBSCRIBED)
-local why = open(found[1])
+local why = open_record(found[1])
 if why then
     return without_record(why, layout.NO_SUBSCRIPTION)
 end

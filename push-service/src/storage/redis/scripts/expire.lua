@@ -1,12 +1,15 @@
--- Drops what is due of one user agent: expired messages, and those that outlived their subscription.
+-- Removes what is due of one user agent: expired messages, and those whose subscription has ended.
 --
--- ARGV: 3 how many at most, 4 where to go on or nothing, 5 the earliest expiry met so far or nothing, 6 what the record
--- said of it when this began or nothing.
--- Answers how many expired, how many were freed, the seat, the ids and what is counted of each, whether an outcome waits in
--- the outbox, and, if there may be more, what to go on with.
+-- A long queue is swept by several calls, each from the score where the last one ended. The last one sets `earliest` to the
+-- earliest expiry that was met, but only if no other step has changed `earliest` since the first call.
+--
+-- ARGV: 3 how many at most; then what the last call answered, or nothing in the first call: 4 the score to continue from, 5 the
+-- earliest expiry met so far, 6 `earliest` as it was at the first call.
+-- Answers how many expired, how many were freed, the seat, the ids and the LEFT fields of each (`counted.lua`), whether an
+-- outcome waits in the outbox, and, if there may be more, the last three arguments of the next call.
 local limit, from, met, began = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     if why ~= UNKNOWN then
         return redis.error_reply(why)
@@ -19,9 +22,9 @@ if why then
     end
     return answer
 end
-whole()
+check_count()
 began = began or earliest
--- What was passed on and not acknowledged in time.
+-- First the messages with TTL 0 that were not acknowledged in time.
 local expired, freed, leaving = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
 local place, examined = from ~= '' and '(' .. from or '-inf', 0
 local finished, names = false, {}
@@ -54,7 +57,7 @@ while not finished and examined < 2 * STEP and #leaving < limit do
     end
 end
 local removed, sought = '', earliest
---+ decide
+--+ record_outcomes
 --+ count_out
 if finished and sought == began then
     earliest = met or 0

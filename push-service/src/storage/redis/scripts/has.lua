@@ -2,7 +2,7 @@
 --
 -- ARGV: 3 the subscription's id, or empty to ask for the record; 4 a byte: 1 if "no" has to be confirmed.
 local id, confirms = ARGV[3], ARGV[4]:byte() == 1
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end

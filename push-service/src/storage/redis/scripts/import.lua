@@ -8,7 +8,7 @@
 local given_last, given_retained, subscriptions, arrivals, outcomes, given_unused =
     struct.unpack(layout.IMPORT, ARGV[3])
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -18,7 +18,7 @@ if why then
     retained, unused = given_retained, given_unused == 1
 else
     unused = unused and given_unused == 1
-    whole()
+    check_count()
     if ordered then
         --+ drop_orders
     end
@@ -66,12 +66,12 @@ for at = 4 + subscriptions, messages_end do
     elseif there and there:sub(1, layout.NONCE_BYTES) == nonce then
         present = present + 1
     elseif there or of_topic_expires > now_ms or number <= EPOCH or number >= EPOCH + LANE
-        or redis.call('HEXISTS', RECORD, 's' .. id) == 0 or (owed and fate_of(owed) ~= WAITING) then
+        or redis.call('HEXISTS', RECORD, 's' .. id) == 0 or (owed and outcome_of(owed) ~= WAITING) then
         in_the_way = in_the_way + 1
     else
         local field = struct.pack(layout.NUMBER, number)
         if asks == 1 and not owed then
-            expect_fate(nonce, number, receipts, id, WAITING, expires)
+            expect_outcome(nonce, number, receipts, id, WAITING, expires)
         end
         if expires + 60000 > kept then
             kept = expires + 120000
@@ -92,15 +92,15 @@ for at = 4 + subscriptions, messages_end do
     end
 end
 for at = messages_end + 1, messages_end + outcomes do
-    local receipts, number, nonce, fate = struct.unpack(layout.OUTCOME, ARGV[at])
+    local receipts, number, nonce, outcome = struct.unpack(layout.OUTCOME, ARGV[at])
     local owed = redis.call('HGET', OUTBOX, nonce)
     local is_number = number == PASSING or (number > EPOCH and number < EPOCH + LANE)
-    if owed and fate_of(owed) ~= WAITING and struct.unpack(layout.NUMBER, owed) == number then
+    if owed and outcome_of(owed) ~= WAITING and struct.unpack(layout.NUMBER, owed) == number then
         present = present + 1
     elseif owed or not is_number or find(number) then
         in_the_way = in_the_way + 1
     else
-        expect_fate(nonce, number, receipts, SUBSCRIBED:sub(2), fate, now_ms)
+        expect_outcome(nonce, number, receipts, SUBSCRIBED:sub(2), outcome, now_ms)
         noted = noted + 1
     end
 end

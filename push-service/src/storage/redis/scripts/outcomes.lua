@@ -4,7 +4,7 @@
 -- Answers a byte that says whether something expired, and the outcomes, each OUTCOME.
 local limit = tonumber(ARGV[3])
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -16,8 +16,8 @@ if #nonces > 0 then
         if not owed then
             redis.call('ZREM', DUES, nonces[at])
         else
-            local number, receipts, _, fate = struct.unpack(layout.OWED, owed)
-            found[#found + 1] = struct.pack(layout.OUTCOME, receipts, number, nonces[at], fate)
+            local number, receipts, _, outcome = struct.unpack(layout.OWED, owed)
+            found[#found + 1] = struct.pack(layout.OUTCOME, receipts, number, nonces[at], outcome)
         end
     end
     write_nothing()

@@ -4,7 +4,7 @@
 -- Answers nothing if there is no record, the holder if it is another, or a page.
 local mine = ARGV[3]
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, false)
 end

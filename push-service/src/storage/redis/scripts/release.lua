@@ -2,8 +2,8 @@
 --
 -- ARGV: 3 the caller's seat.
 -- Answers a digit that says whether an outcome waits in the outbox; behind it ids of messages that ended with the record, and
--- what counts of each.
-local why = open(redis.call('HGET', RECORD, 'm'))
+-- the LEFT fields of each (`counted.lua`).
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, layout.NOT_DONE)
 end

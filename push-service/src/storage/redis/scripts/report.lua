@@ -2,11 +2,11 @@
 --
 -- Answers nothing if there is no record. Otherwise fields and values, and behind them what waits of each subscription: SHARE
 -- and its id, then SHARE_ANSWER.
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, false)
 end
-whole()
+check_count()
 local answer, shares = redis.call('HGETALL', RECORD), {}
 local place = '-inf'
 while messages > 0 do

@@ -1,4 +1,4 @@
--- Turns what is owed into receipts: for each outcome that is expected, a message whose body says it.
+-- Turns expected receipts into receipts: each is a message whose body says the outcome.
 --
 -- ARGV: 3 numbers: SETTLE; 4 the header of a body; 5 outcomes, each SETTLED.
 -- Answers the seat, how many joined the queue.
@@ -7,7 +7,7 @@ local tells, kept_ms, grains = struct.unpack(layout.SETTLE, ARGV[3])
 local header, outcomes = ARGV[4], ARGV[5]
 
 local found = redis.call('HMGET', RECORD, 'm', SUBSCRIBED)
-local why = open(found[1])
+local why = open_record(found[1])
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -16,27 +16,27 @@ if why or not found[2] then
     write_nothing()
     return struct.pack(layout.SETTLED_ANSWER, NO_SEAT, 0)
 end
--- Receipts join the queue first, and then the expectations are removed: a step that is aborted between the two tells
--- a receipt twice, and loses none.
+-- Receipts join the queue first, and then the expectations are removed. A step that is aborted between the two delivers a
+-- receipt twice, and loses none.
 local joined, settled, is_settled = 0, {}, {}
 for at = 1, #outcomes, layout.SETTLED_BYTES do
-    local user_agent, number, nonce, fate = struct.unpack(layout.SETTLED, outcomes, at)
+    local user_agent, number, nonce, outcome = struct.unpack(layout.SETTLED, outcomes, at)
     local message = user_agent .. nonce
     local expected = redis.call('HGET', EXPECTED, message)
     if expected and not is_settled[message] then
         is_settled[message] = true
         settled[#settled + 1] = message
         local url = expected:sub(1, layout.URL_BYTES)
-        if fate ~= REPLACED then
+        if outcome ~= REPLACED then
             if joined < 2 then
-                whole()
+                check_count()
             end
-            local body = user_agent .. number .. nonce .. url .. string.char(fate)
+            local body = user_agent .. number .. nonce .. url .. string.char(outcome)
             local expires = now_ms + kept_ms
             local size, urgency, topic, ttl_ms, value = #body, NORMAL, '', kept_ms, header .. body
             local entry = struct.pack(layout.ENTRY, nonce, SUBSCRIBED:sub(2), size, expires, url:byte(layout.URL_SEALED_BY_AT))
             last = math.max(last + 1, now_us, EPOCH + 1)
---+ admit
+--+ append
             joined = joined + 1
         end
     end

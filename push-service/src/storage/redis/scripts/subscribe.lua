@@ -1,14 +1,14 @@
 -- Makes a subscription, or finds the one of that name; makes the record with the first one.
 --
 -- ARGV: 3 name, 4 a fresh id, 5 the application server's key or nothing, 6 the seat to take or nothing, 7 numbers: SUBSCRIBE.
--- Answers CREATED or KEPT_AS_IT_WAS and the id, TOO_MANY, or UNKNOWN.
+-- Answers CREATED or FOUND and the id, TOO_MANY, or UNKNOWN.
 local name, fresh, key, mine = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local most, retention_ms, unused_ms, grains, only_known = struct.unpack(layout.SUBSCRIBE, ARGV[7])
 
 -- The record's own fields, and the subscription of this name.
 local found = redis.call('HMGET', RECORD, 'm', 'n' .. name)
 -- Nothing, or why there is no record: then this step makes one.
-local why = open(found[1])
+local why = open_record(found[1])
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -33,7 +33,7 @@ if unused then
 end
 local answer
 if found[2] then
-    answer = layout.KEPT_AS_IT_WAS .. found[2]:sub(1, layout.ID_BYTES)
+    answer = layout.FOUND .. found[2]:sub(1, layout.ID_BYTES)
     renew(retention_ms, grains, retention_ms)
     redis.call('HSET', RECORD, 'm', meta())
 elseif (why and 0 or (redis.call('HLEN', RECORD) - 1) / 2) >= most then

@@ -4,7 +4,7 @@
 -- Answers nothing, WAITS, or OUTCOME.
 local nonce = ARGV[3]
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
@@ -13,8 +13,8 @@ if not owed then
     write_nothing()
     return false
 end
-local _, _, sub, fate, expires = struct.unpack(layout.OWED, owed)
-if fate == WAITING then
+local _, _, sub, outcome, expires = struct.unpack(layout.OWED, owed)
+if outcome == WAITING then
     if expires > now_ms and not why and redis.call('HEXISTS', RECORD, 's' .. sub) == 1 then
         return layout.WAITS
     end
@@ -23,5 +23,5 @@ if fate == WAITING then
 end
 write_nothing()
 local number, receipts
-number, receipts, sub, fate = struct.unpack(layout.OWED, owed)
-return struct.pack(layout.OUTCOME, receipts, number, nonce, fate)
+number, receipts, sub, outcome = struct.unpack(layout.OWED, owed)
+return struct.pack(layout.OUTCOME, receipts, number, nonce, outcome)

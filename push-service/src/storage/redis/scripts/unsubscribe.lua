@@ -5,12 +5,12 @@
 -- ARGV: 3 which: its field in the record, by its name or by its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
 -- Answers nothing if there was none. Otherwise: the seat; OWES if an outcome waits in the outbox, plus DUE if messages are
 -- left for sweeps; the subscription's id with its length in front, if it is one; ids of messages that left the window,
--- and what counts of each.
+-- and the LEFT fields of each (`counted.lua`).
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
 -- Waiting messages of a subscription, at most as many as one step takes, and whether that is all.
 local function messages_of(id)
-    whole()
+    check_count()
     if ordered then
         --+ orders
         if #redis.call('ZRANGE', victims, messages - 1, messages) ~= 1 then
@@ -46,7 +46,7 @@ local function messages_of(id)
     return leaving, true
 end
 
-local why = open(redis.call('HGET', RECORD, 'm'))
+local why = open_record(redis.call('HGET', RECORD, 'm'))
 if why then
     if why == UNKNOWN then
         write_nothing()
@@ -107,7 +107,7 @@ else
                 --+ drop_orders
             end
         end
-        --+ decide
+        --+ record_outcomes
         --+ count_out
         redis.call('HSET', RECORD, 'm', meta())
         if is_last then
@@ -123,7 +123,7 @@ else
 end
 if is_elsewhere() then
     if removed ~= '' then
-        -- The ids of one step alone: behind all ids stands what counts of each message.
+        -- At most the ids of one step, without the LEFT fields behind them.
         local left = math.min(STEP, #removed / (layout.MESSAGE_ID_BYTES + layout.LEFT_BYTES))
         tell(layout.WAKE_UP_REMOVED, removed:sub(1, layout.MESSAGE_ID_BYTES * left))
     end

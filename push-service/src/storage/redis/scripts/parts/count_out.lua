@@ -1,4 +1,4 @@
--- Takes the leaving messages out of the sums.
+-- Subtracts the leaving messages from the sums of the record.
 for _, leaves in ipairs(leaving) do
     local _, _, size = struct.unpack(layout.ENTRY, leaves[1])
     messages, bytes = messages - 1, bytes - size - OVERHEAD

@@ -1,5 +1,5 @@
--- Reads from an entry its topic, and what counts of a message that leaves: size, expiry, sealing key, and the sender or
--- zeros.
+-- Reads an index entry: `topic`, and `counted`, the LEFT fields of a message that leaves (size, expiry, sealing key, sender or
+-- zeros). By these the node subtracts the message from the sums of senders (`redis/senders.rs`).
 local topic, counted = '', nil
 if entry:byte(layout.TOPIC_AT) == layout.WITH_SENDER then
     counted = entry:sub(layout.ENTRY_LEFT_AT, layout.ENTRY_BYTES + layout.SENDER_BYTES)

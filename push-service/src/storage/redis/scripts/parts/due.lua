@@ -1,8 +1,8 @@
 -- What expires in an outbox.
 
 -- How an entry says that its message ended, or WAITING.
-local function fate_of(owed)
-    return owed:byte(layout.OWED_FATE_AT)
+local function outcome_of(owed)
+    return owed:byte(layout.OWED_OUTCOME_AT)
 end
 
 -- Gives up what waits from score `from` to `to`, a bounded number; answers how many.

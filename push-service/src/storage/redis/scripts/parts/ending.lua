@@ -1,6 +1,5 @@
--- The first messages of a queue that ends with its record: their ids, and behind all of them what is counted of each. To be
--- run before `forget`. Every message leaves the sums of its sender: those behind the first ENDING stay in them until they
--- would have expired.
+-- The first ENDING messages of a queue that ends with its record: their ids, and behind all of them the LEFT fields of each
+-- (`counted.lua`). Call it before `forget`. Further messages stay in the sums of senders until they would have expired.
 local function ending()
     if messages == 0 then
         return ''

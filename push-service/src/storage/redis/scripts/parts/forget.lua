@@ -1,5 +1,5 @@
--- Takes the record away, with all that waits and is expected. What waits is given up in bounded steps: the rest is left to
--- sweeps, and at the latest to its expiry. The last number stays with the outbox: none comes twice.
+-- Removes the record, with its messages and expected receipts. Messages for which a receipt was requested are given up, at most
+-- STEP of them; sweeps or their expiry do the rest. The last number stays with the outbox, so that no number is used twice.
 local function forget()
     if redis.call('EXISTS', OUTBOX) == 1 then
         redis.call('HSET', OUTBOX, LAST, struct.pack(layout.NUMBER, last))
@@ -11,7 +11,7 @@ local function forget()
     give_up_waiting(0, '+inf', STEP)
 end
 
--- Gives up what was passed on for a subscription that has ended: few, and no sweep meets them.
+-- Gives up messages with TTL 0 of a subscription that has ended. They are few, and no sweep finds them.
 local function give_up_passing(id)
     local nonces = redis.call('ZRANGEBYSCORE', DUES, MARKER, '+inf', 'LIMIT', 0, STEP)
     for _, nonce in ipairs(nonces) do

@@ -4,7 +4,7 @@
 -- Uses `give_up` and `fits` of enqueue.lua, which keep the plan; adds to `leaving`, `expired` and `evicted`, or ends the step
 -- with QUEUE_FULL.
 --+ order
-local ordered_now = (ordered or messages >= ORDER_FROM) and be_ordered()
+local ordered_now = (ordered or messages >= ORDER_FROM) and ensure_orders()
 local shares, offsets, dropped = {}, {}, 0
 local next_of, look
 if ordered then

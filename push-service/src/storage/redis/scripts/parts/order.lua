@@ -8,7 +8,7 @@
 -- urgent first; of equal urgency, the oldest first. SUMS has two kinds of members. 's' and a subscription's id, with minus
 -- the bytes that wait for it as score: so the largest comes first; of equal ones, the smaller id. 'n', number and urgency
 -- of a message, with its expiry as score, or 1 if its subscription has ended.
-local function order()
+local function make_orders()
     --+ orders
     redis.call('UNLINK', victims)
     redis.call('UNLINK', sums)
@@ -46,13 +46,13 @@ local function order()
 end
 
 -- Makes them if they do not exist or are incomplete.
-local function be_ordered()
+local function ensure_orders()
     if ordered then
         --+ orders
         if #redis.call('ZRANGE', victims, messages - 1, messages) == 1 then
             return false
         end
     end
-    order()
+    make_orders()
     return true
 end

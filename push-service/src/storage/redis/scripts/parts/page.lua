@@ -33,7 +33,7 @@ local function page(wanted, scope)
     for at = 1, #scope, layout.ID_BYTES do
         in_scope[scope:sub(at, at + layout.ID_BYTES - 1)] = true
     end
-    whole()
+    check_count()
     local lanes, names = {}, {}
     if messages > 0 then
         for urgency = minimum, 3 do

@@ -5,11 +5,11 @@
 local function pass(nonce, receipts, sub)
     local most = redis.call('ZRANGEBYSCORE', DUES, MARKER + now_ms, '+inf', 'LIMIT', PASSING_MOST - 1, 1)
     local is_over = seat == NO_SEAT or #most > 0
-    expect_fate(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, now_ms + PASSING_MS)
+    expect_outcome(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, now_ms + PASSING_MS)
 end
 
 -- Takes an acknowledgement; answers whether it came in time.
-local function acknowledge_passing(nonce, fate)
+local function acknowledge_passing(nonce, outcome)
     local owed = redis.call('HGET', OUTBOX, nonce)
     if not owed then
         return false
@@ -18,6 +18,6 @@ local function acknowledge_passing(nonce, fate)
     if number ~= PASSING or before ~= WAITING then
         return false
     end
-    owe(nonce, expires > now_ms and fate or GIVEN_UP)
+    owe(nonce, expires > now_ms and outcome or GIVEN_UP)
     return expires > now_ms
 end

@@ -24,7 +24,7 @@ end
 -- Reads the record. Answers nil, or why there is no record: UNKNOWN, or a sentence for the operator. With such a sentence no
 -- user agent may be called unknown.
 local UNKNOWN = 'unknown'
-local function open(packed)
+local function open_record(packed)
     if is_apart then
         return CLOCKS_APART
     end

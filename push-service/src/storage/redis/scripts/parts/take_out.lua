@@ -11,7 +11,7 @@ local function find(number, is_doubtful)
         return nil
     end
     for tries, urgency in ipairs(COMMON_FIRST) do
-        -- Spelled once: a number would be spelled, and read, twice.
+        -- Formatted once: Redis would format and parse a number for each of the two arguments.
         local place = string.format('%.0f', urgency * LANE + (number - EPOCH))
         local entry = redis.call('ZRANGEBYSCORE', INDEX, place, place)[1]
         if entry then
@@ -23,20 +23,20 @@ local function find(number, is_doubtful)
     end
 end
 
--- Messages leave in two parts, so that an aborted step loses nothing: they are counted out, the record is written,
--- and then they are taken out. After an abort between the parts, messages that exist but are not counted still wait,
--- and `mend` counts them again.
+-- Messages leave in two parts, so that an aborted step loses nothing: they are subtracted from the record's sums (`count_out`),
+-- the record is written, and then they are removed (`take_out`). After an abort between the parts, messages that exist but
+-- are not counted still wait, and `recount` counts them again.
 --
--- `leaving` holds for each: entry, number, its fate, urgency.
+-- `leaving` has for each of them: entry, number, receipt outcome, urgency.
 
--- A step that only takes messages out records their outcome before it counts them out, because a repetition may not
--- find them. A step that makes room records it afterwards, because a message that stays has no outcome yet.
+-- A step that only removes messages records their outcomes before it subtracts them, because a repetition may not find them. A
+-- step that makes room records outcomes when it removes the messages, because a message that stays has no outcome yet.
 local short_again
 
--- Returns the whole ids, and behind all of them what is counted of each.
+-- Returns the whole ids, and behind all of them the LEFT fields of each (`counted.lua`).
 local function take_out(leaving)
     local ids, fields, entries, count = {}, {}, {}, #leaving
-    --+ decide
+    --+ record_outcomes
     for at, leaves in ipairs(leaving) do
         local entry = leaves[1]
         local nonce, id = struct.unpack(layout.ENTRY, entry)

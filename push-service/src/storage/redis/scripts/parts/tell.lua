@@ -3,7 +3,7 @@ local function is_elsewhere()
     return seat ~= NO_SEAT and seat:sub(1, layout.SESSION_AT - 1) ~= ARGV[2]
 end
 
--- The body, if there is one, comes apart: it is long, and joined once.
+-- The body, if there is one, is an argument of its own: it is long, so it is copied once.
 local function tell(kind, what, body)
     local high, low = struct.unpack('>I4I4', seat)
     local channel = MARK .. ':wake:' .. string.format('%08x%08x', high, low)

@@ -1,4 +1,4 @@
--- Records the outcome of the leaving messages for which a receipt was asked.
+-- Writes the outcomes of the leaving messages into the outbox, if a receipt was requested.
 if OUTBOX then
     for _, leaves in ipairs(leaving) do
         if leaves[3] and asks_receipt(leaves[1]) then

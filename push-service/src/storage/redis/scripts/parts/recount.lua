@@ -1,7 +1,7 @@
--- Repairs what a step left that Redis aborted between its writes: counts the waiting messages again. A message is
--- stored if the record says so: one with a later number was never confirmed, and no seat was told of it. Bounded by
--- the budget of the queue.
-local function mend()
+-- Repairs what a step left that Redis aborted between its writes: counts the waiting messages again. A message with a number
+-- above the record's last one was never stored: it was not confirmed, and no seat was told of it. Bounded by the limits of
+-- the queue.
+local function recount()
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES')
     local stray, known = {}, {}
     messages, bytes, earliest = 0, 0, 0
@@ -40,12 +40,12 @@ local function mend()
     redis.call('HSET', RECORD, 'm', meta())
 end
 
--- To be run before the index is read: then it holds exactly the waiting messages. Pushes and acknowledgements after
--- which the queue is neither full nor empty skip this: the next step that reads the queue corrects the count.
-local function whole()
+-- Call it before the index is read: then the index has exactly the waiting messages. Pushes and acknowledgements after which
+-- the queue is neither full nor empty skip this, and the next step that reads the queue corrects the count.
+local function check_count()
     index_sole()
     -- The index has as many messages as the record says: the last of them is there, and none after it.
     if messages > 0 and #redis.call('ZRANGE', INDEX, messages - 1, messages) ~= 1 then
-        mend()
+        recount()
     end
 end

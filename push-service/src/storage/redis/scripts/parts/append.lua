@@ -1,6 +1,6 @@
--- The message that `entry`, `topic`, `urgency`, `size`, `expires`, `ttl_ms` and `value` say joins the queue, numbered `last`.
--- Until the record is written the message is not stored: the next step finds it in the index but not in the count,
--- and removes it.
+-- Appends a message to the queue, with the number `last`. The script has set `entry`, `topic`, `urgency`, `size`, `expires`,
+-- `ttl_ms` and `value`. The message counts as stored when the record is written. After an abort before that, the next step
+-- finds it in the index and not in the count, and removes it.
 do
     local field = struct.pack(layout.NUMBER, last)
     if earliest == 0 or expires < earliest then
