@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{Disposition, Ended, Identity, PushResource, Registered, Say, Wish};
+use push_protocol::session::user_agent::{
+    ChannelEnd, Disposition, Identity, PushResource, Registered, Say, Wish,
+};
 use push_protocol::vapid::PublicKey;
 use push_protocol::wire::websocket::Reply;
 use tokio::sync::watch;
@@ -144,13 +146,13 @@ fn nonsense() -> Failure {
     Failure::new("the service says what is no message")
 }
 
-fn over(ended: Ended) -> Failure {
+fn over(ended: ChannelEnd) -> Failure {
     Failure::new(match ended {
-        Ended::Closed(code) => {
+        ChannelEnd::Closed(code) => {
             let code = code.unwrap_or(1005);
             format!("the service closed a channel with code {code}")
         }
-        Ended::Lost => "the service ended a connection without a word".to_owned(),
+        ChannelEnd::Lost => "the service ended a connection without a word".to_owned(),
         _ => "the service broke the WebSocket protocol".to_owned(),
     })
 }

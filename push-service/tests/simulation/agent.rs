@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Action, Change, Durable, Ended, Identity, MessageKey, UserAgent};
+use push_protocol::session::user_agent::{
+    Action, Change, ChannelEnd, Durable, Identity, MessageKey, UserAgent,
+};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
 use push_protocol::wire::websocket::{Reply, parse_reply};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
@@ -225,9 +227,9 @@ impl World {
         let Some(index) = self.current(id) else { return };
         let now = self.moment();
         let how = if self.chance.one_in(2) {
-            Ended::Unreachable
+            ChannelEnd::Unreachable
         } else {
-            Ended::Refused {
+            ChannelEnd::Refused {
                 status: 503,
                 retry_after: Some(Duration::from_secs(5)),
             }
@@ -246,7 +248,9 @@ impl World {
         let Some(index) = self.current(id) else { return };
         let now = self.moment();
         self.agents[index].connection = None;
-        self.tell_machine(index, |machine, out| machine.channel_ended(Ended::Lost, now, out));
+        self.tell_machine(index, |machine, out| {
+            machine.channel_ended(ChannelEnd::Lost, now, out)
+        });
     }
 
     /// The user agent whose connection it is, if its process still lives and still has it.
@@ -305,7 +309,7 @@ impl World {
                 self.send(id, End::Node, &out);
                 self.finish(id, End::Node);
                 self.tell_machine(index, |machine, out| {
-                    machine.channel_ended(Ended::Closed(code), now, out);
+                    machine.channel_ended(ChannelEnd::Closed(code), now, out);
                 });
             }
         }

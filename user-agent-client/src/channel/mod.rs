@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use push_protocol::session::CloseReason;
-use push_protocol::session::user_agent::{Ended, Farewell, Say};
+use push_protocol::session::user_agent::{ChannelEnd, Farewell, Say};
 use push_protocol::wire::frame::{
     self, FrameError, FrameReader, Reader, close_reason, write_close, write_ping, write_pong,
 };
@@ -48,7 +48,7 @@ pub enum Incoming {
     // WS-CON-8.
     SignOfLife,
     /// The channel has ended. Every further call returns this.
-    Ended(Ended),
+    Ended(ChannelEnd),
 }
 
 /// An open WebSocket to a service.
@@ -71,8 +71,8 @@ pub struct Channel {
 #[derive(Clone, Copy)]
 enum End {
     Open,
-    Parting(Ended),
-    Over(Ended),
+    Parting(ChannelEnd),
+    Over(ChannelEnd),
 }
 
 impl Channel {
@@ -160,7 +160,7 @@ impl Channel {
             } else {
                 match self.socket.poll_fill(cx) {
                     Poll::Ready(true) => {}
-                    Poll::Ready(false) => self.over(Ended::Lost),
+                    Poll::Ready(false) => self.over(ChannelEnd::Lost),
                     Poll::Pending => return Poll::Pending,
                 }
             }
@@ -200,7 +200,7 @@ impl Channel {
         }
         match happened {
             Ok(incoming) => Some(incoming),
-            Err(code) => self.part(Ended::Closed(code), code.unwrap_or(1000), ""),
+            Err(code) => self.part(ChannelEnd::Closed(code), code.unwrap_or(1000), ""),
         }
     }
 
@@ -232,7 +232,7 @@ impl Channel {
 
     fn write(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
         if matches!(self.end, End::Open) && !self.socket.write(fill) {
-            self.over(Ended::Lost);
+            self.over(ChannelEnd::Lost);
         }
     }
 
@@ -245,18 +245,18 @@ impl Channel {
     /// The service can't be understood, and is told so.
     fn garbled(&mut self, error: FrameError) -> Option<Incoming> {
         let reason = CloseReason::from(error);
-        self.part(Ended::Garbled, close_code(reason), close_text(reason))
+        self.part(ChannelEnd::Garbled, close_code(reason), close_text(reason))
     }
 
     /// Leaves our last word in the buffer, which needs I/O: nothing more is to be had without.
-    fn part(&mut self, ended: Ended, code: u16, reason: &str) -> Option<Incoming> {
+    fn part(&mut self, ended: ChannelEnd, code: u16, reason: &str) -> Option<Incoming> {
         self.say_farewell(code, reason);
         // Also if that was one word too many: what the service said counts for more.
         self.end = End::Parting(ended);
         None
     }
 
-    fn over(&mut self, ended: Ended) {
+    fn over(&mut self, ended: ChannelEnd) {
         self.end = End::Over(ended);
         self.socket.forget();
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use push_protocol::session::user_agent::Ended;
+use push_protocol::session::user_agent::ChannelEnd;
 
 use super::tunnel::ProxyFailure;
 use crate::defaults::RETRY_AFTER_MOST;
@@ -45,21 +45,21 @@ pub enum OpenError {
 
 impl OpenError {
     /// The same for the session.
-    pub fn to_ended(&self) -> Ended {
+    pub fn to_channel_end(&self) -> ChannelEnd {
         match self {
             Self::NoAddress(..)
             | Self::NoConnection(..)
             | Self::Proxy(..)
             | Self::Trust(_)
-            | Self::Tls(_) => Ended::Unreachable,
+            | Self::Tls(_) => ChannelEnd::Unreachable,
             Self::Refused {
                 status, retry_after, ..
-            } => Ended::Refused {
+            } => ChannelEnd::Refused {
                 status: *status,
                 retry_after: *retry_after,
             },
-            Self::NotWebSocket(_) | Self::NotHttp2(_) => Ended::Garbled,
-            Self::Lost(_) => Ended::Lost,
+            Self::NotWebSocket(_) | Self::NotHttp2(_) => ChannelEnd::Garbled,
+            Self::Lost(_) => ChannelEnd::Lost,
         }
     }
 }
@@ -258,14 +258,14 @@ mod tests {
         for (error, words) in rows {
             assert!(error.to_string().contains(words), "{error}");
         }
-        assert_eq!(OpenError::Tls(io()).to_ended(), Ended::Unreachable);
-        assert_eq!(OpenError::Lost(io()).to_ended(), Ended::Lost);
-        assert_eq!(OpenError::NotWebSocket("").to_ended(), Ended::Garbled);
-        assert_eq!(OpenError::NotHttp2("").to_ended(), Ended::Garbled);
-        let ended = Ended::Refused {
+        assert_eq!(OpenError::Tls(io()).to_channel_end(), ChannelEnd::Unreachable);
+        assert_eq!(OpenError::Lost(io()).to_channel_end(), ChannelEnd::Lost);
+        assert_eq!(OpenError::NotWebSocket("").to_channel_end(), ChannelEnd::Garbled);
+        assert_eq!(OpenError::NotHttp2("").to_channel_end(), ChannelEnd::Garbled);
+        let ended = ChannelEnd::Refused {
             status: 503,
             retry_after: minute,
         };
-        assert_eq!(refused(503, minute).to_ended(), ended);
+        assert_eq!(refused(503, minute).to_channel_end(), ended);
     }
 }

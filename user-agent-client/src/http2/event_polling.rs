@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll, ready};
 
-use push_protocol::session::user_agent::{Ended, Extent};
+use push_protocol::session::user_agent::{ChannelEnd, Extent};
 use tokio::time::Instant;
 
 use super::events::{Form, StreamEvent};
@@ -81,8 +81,8 @@ impl Channel {
     }
 
     /// If the service refuses this form, asks for the set in the other form, once. Returns whether it asked.
-    pub(super) fn changes_form(&mut self, ended: Ended) -> bool {
-        let Ended::Refused { status, .. } = ended else {
+    pub(super) fn changes_form(&mut self, ended: ChannelEnd) -> bool {
+        let ChannelEnd::Refused { status, .. } = ended else {
             return false;
         };
         // Statuses with which our service, RFC 9110 and proxies refuse a form that they do not support.

@@ -7,7 +7,7 @@ use push_protocol::identifiers::SubscriptionName;
 use push_protocol::message::Content;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Ended, Identity, Metadata, NewSubscription, Registered, Unregistered, UserAgent,
+    Action, Arrived, ChannelEnd, Identity, Metadata, NewSubscription, Registered, Unregistered, UserAgent,
 };
 
 use crate::request_error::RequestError;
@@ -42,7 +42,7 @@ pub enum Incoming {
     /// The service or a proxy does not support server push: messages come as Server-Sent Events. Reported once.
     WithoutPush,
     /// The channel has ended. Every further call returns this.
-    Ended(Ended),
+    Ended(ChannelEnd),
 }
 
 /// A push message as it was pushed, or told as an event. Its URLs are capabilities, so it prints without them.

@@ -50,7 +50,7 @@ use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Request};
-use push_protocol::session::user_agent::{Durable, Ended, Farewell, Identity, Say, Wish};
+use push_protocol::session::user_agent::{ChannelEnd, Durable, Farewell, Identity, Say, Wish};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use url::Url;
@@ -119,10 +119,10 @@ struct Http2 {
 #[derive(Clone, Copy)]
 enum End {
     Open,
-    Parting(Ended),
+    Parting(ChannelEnd),
     /// What came before is handed over first.
-    Broken(Ended),
-    Over(Ended),
+    Broken(ChannelEnd),
+    Over(ChannelEnd),
 }
 
 impl Channel {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use h2::client::{PushPromise, PushPromises};
 use http::header::ACCEPT;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
+use push_protocol::session::user_agent::{ChannelEnd, Extent, Identity, Wish};
 use url::Url;
 
 use super::answer::{Head, is_refusal};
@@ -50,7 +50,7 @@ pub(super) enum MonitorEnd {
     /// All waiting messages were promised; `nothing`: there were none (R30-MON-13).
     CaughtUp { nothing: bool },
     /// The channel is of no use any more.
-    Over(Ended),
+    Over(ChannelEnd),
 }
 
 impl Monitor {
@@ -189,9 +189,9 @@ impl Monitor {
             StreamEnd::Ended if self.extent == Extent::Waiting && self.has_brought => {
                 MonitorEnd::CaughtUp { nothing: false }
             }
-            StreamEnd::Ended => MonitorEnd::Over(Ended::Closed(None)),
+            StreamEnd::Ended => MonitorEnd::Over(ChannelEnd::Closed(None)),
             StreamEnd::Broken(error) => MonitorEnd::Over(broken(&error)),
-            StreamEnd::Endless => MonitorEnd::Over(Ended::Garbled),
+            StreamEnd::Endless => MonitorEnd::Over(ChannelEnd::Garbled),
         };
         self.ends(end);
     }
@@ -202,8 +202,8 @@ impl Monitor {
     }
 }
 
-fn broken(error: &NoAnswer) -> Ended {
-    error.of_http2().map_or(Ended::Lost, ended_by)
+fn broken(error: &NoAnswer) -> ChannelEnd {
+    error.of_http2().map_or(ChannelEnd::Lost, ended_by)
 }
 
 /// What the status of the answer means.
@@ -214,19 +214,19 @@ fn end_of_status(status: u16, extent: Extent, retry_after: Option<Duration>) -> 
             nothing: status == 204,
         },
         // Another connection monitors now, or the node leaves, or we read too slowly: come again.
-        200..=299 | 408 => MonitorEnd::Over(Ended::Closed(None)),
-        _ => MonitorEnd::Over(Ended::Refused { status, retry_after }),
+        200..=299 | 408 => MonitorEnd::Over(ChannelEnd::Closed(None)),
+        _ => MonitorEnd::Over(ChannelEnd::Refused { status, retry_after }),
     }
 }
 
 /// What an error of the connection or of the monitored stream means.
-pub(super) fn ended_by(error: &h2::Error) -> Ended {
+pub(super) fn ended_by(error: &h2::Error) -> ChannelEnd {
     let is_theirs = error.is_remote();
     match error.reason() {
-        Some(h2::Reason::NO_ERROR) if error.is_go_away() && is_theirs => Ended::Closed(Some(1001)),
-        Some(_) if is_theirs => Ended::Closed(None),
-        _ if error.is_io() => Ended::Lost,
-        _ => Ended::Garbled,
+        Some(h2::Reason::NO_ERROR) if error.is_go_away() && is_theirs => ChannelEnd::Closed(Some(1001)),
+        Some(_) if is_theirs => ChannelEnd::Closed(None),
+        _ if error.is_io() => ChannelEnd::Lost,
+        _ => ChannelEnd::Garbled,
     }
 }
 
@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn what_the_end_of_monitoring_means() {
         let minute = Some(Duration::from_secs(60));
-        let closed = MonitorEnd::Over(Ended::Closed(None));
-        let refused = |status, retry_after| MonitorEnd::Over(Ended::Refused { status, retry_after });
+        let closed = MonitorEnd::Over(ChannelEnd::Closed(None));
+        let refused = |status, retry_after| MonitorEnd::Over(ChannelEnd::Refused { status, retry_after });
         let rows = [
             (200, None, closed),
             (204, None, closed),

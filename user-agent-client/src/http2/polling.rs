@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use push_protocol::session::user_agent::Ended;
+use push_protocol::session::user_agent::ChannelEnd;
 use tokio::time::{Instant, sleep_until};
 
 use super::incoming::Incoming;
@@ -26,7 +26,7 @@ impl Channel {
         let goodbye = self.goodbye(cx);
         self.end = match (self.end, polled, goodbye) {
             (End::Parting(ended), Poll::Ready(_), _) | (_, Poll::Ready(_), Some(ended)) => End::Broken(ended),
-            (_, Poll::Ready(Ok(())), None) => End::Broken(Ended::Lost),
+            (_, Poll::Ready(Ok(())), None) => End::Broken(ChannelEnd::Lost),
             (_, Poll::Ready(Err(error)), None) => End::Broken(ended_by(&error)),
             (End::Open, Poll::Pending, Some(ended)) => {
                 self.leaves_at = Some(Instant::now() + LEAVE_WITHIN);
@@ -38,7 +38,7 @@ impl Channel {
 
     /// What GOAWAY means, if the service said it. No request is taken on this connection any more, an acknowledgement neither,
     /// however long a monitored stream stays open: so there has to be another one at once (PR-48).
-    fn goodbye(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+    fn goodbye(&mut self, cx: &mut Context<'_>) -> Option<ChannelEnd> {
         match self.requester.requests.poll_ready(cx) {
             Poll::Ready(Err(error)) if error.is_go_away() && error.is_remote() => Some(ended_by(&error)),
             _ => None,
@@ -136,7 +136,7 @@ impl Channel {
                 Poll::Pending
             }
             MonitorEnd::Over(ended) => {
-                if self.leaves_at.is_some() && ended == Ended::Closed(None) {
+                if self.leaves_at.is_some() && ended == ChannelEnd::Closed(None) {
                     // It says no more than the goodbye did.
                     return Poll::Pending;
                 }
@@ -196,7 +196,7 @@ impl Channel {
         ready!(timer.as_mut().poll(cx));
         self.timer = None;
         if owed.is_some_and(|owed| owed <= Instant::now()) {
-            self.end = End::Broken(Ended::Lost);
+            self.end = End::Broken(ChannelEnd::Lost);
         }
         if let End::Parting(ended) = self.end
             && self.leaves_at.is_some_and(|at| at <= Instant::now())
@@ -224,7 +224,7 @@ impl Channel {
         !self.is_greeting && !self.acknowledgements.is_full()
     }
 
-    pub(super) fn over(&mut self, ended: Ended) {
+    pub(super) fn over(&mut self, ended: ChannelEnd) {
         self.end = End::Over(ended);
         self.forget_monitors();
         self.acknowledgements.give_up();

@@ -6,7 +6,7 @@
 
 use std::task::{Context, Poll};
 
-use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
+use push_protocol::session::user_agent::{ChannelEnd, Extent, Identity, Wish};
 use tokio::time::Instant;
 use url::Url;
 
@@ -51,7 +51,7 @@ impl Channel {
             let until = Instant::now() + REPLACED_WITHIN;
             self.wishes.replaced = Some((older, until));
         } else {
-            self.end = End::Parting(Ended::Closed(None));
+            self.end = End::Parting(ChannelEnd::Closed(None));
         }
     }
 
@@ -63,7 +63,7 @@ impl Channel {
             url.is_ok_and(|url| url.origin() == self.requester.home.origin())
         };
         let Some(set) = self.set.as_ref().filter(is_here) else {
-            self.end = End::Parting(Ended::Closed(Some(1001)));
+            self.end = End::Parting(ChannelEnd::Closed(Some(1001)));
             return;
         };
         if self.wishes.wish.extent == Extent::Nothing {
@@ -71,7 +71,7 @@ impl Channel {
         }
         self.monitor = Monitor::begin(&self.requester.requests, set, self.wishes.wish, self.form);
         if self.monitor.is_none() {
-            self.end = End::Parting(Ended::Closed(None));
+            self.end = End::Parting(ChannelEnd::Closed(None));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
+use push_protocol::session::user_agent::{ChannelEnd, Farewell, Say, Wish};
 use push_protocol::wire::frame::{write_close, write_ping};
 use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join};
@@ -36,7 +36,7 @@ async fn the_service_closes() {
         service.write_all(&bytes).await.unwrap();
         assert_eq!(channel.next().await, LIFE);
         assert_eq!(channel.try_next(), None, "the end needs I/O");
-        let ended = Incoming::Ended(Ended::Closed(code));
+        let ended = Incoming::Ended(ChannelEnd::Closed(code));
         assert_eq!(channel.next().await, ended);
         let said = code.map(|_| "why".into());
         assert_eq!(channel.take_explanation(), said, "the reason is for people");
@@ -63,7 +63,10 @@ async fn a_code_outlives_the_connection() {
             channel.flush().await;
         }
         assert_eq!(channel.next().await, LIFE);
-        assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(4774))));
+        assert_eq!(
+            channel.next().await,
+            Incoming::Ended(ChannelEnd::Closed(Some(4774)))
+        );
     }
 }
 
@@ -88,7 +91,7 @@ async fn mistakes_of_the_service() {
         assert_eq!(channel.next().await, LIFE);
         assert_eq!(
             channel.next().await,
-            Incoming::Ended(Ended::Garbled),
+            Incoming::Ended(ChannelEnd::Garbled),
             "{bytes:x?}"
         );
         channel.close(Farewell::ProtocolError).await;
@@ -106,7 +109,7 @@ async fn the_connection_breaks() {
         service.shutdown().await.unwrap();
         channel.say(&Say::Hello(None, Wish::default()));
         assert_eq!(channel.next().await, LIFE);
-        assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
+        assert_eq!(channel.next().await, Incoming::Ended(ChannelEnd::Lost));
         assert_eq!(format!("{channel:?}"), "Channel(Lost)");
         drop(service);
         channel.flush().await;
@@ -126,7 +129,7 @@ async fn a_service_that_never_reads() {
         assert!(says < UNWRITTEN_BYTES);
     }
     assert!(says > 1_000);
-    assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(channel.next().await, Incoming::Ended(ChannelEnd::Lost));
     assert_eq!(channel.socket.owned_bytes(), 0);
     channel.close(Farewell::Leaving).await;
     drop(service);
@@ -138,7 +141,7 @@ async fn a_service_that_never_reads() {
     }
     let closing = service.write_all(b"\x88\x02\x12\xa6");
     let (ended, closed) = tokio::join!(channel.next(), closing);
-    assert_eq!(ended, Incoming::Ended(Ended::Closed(Some(4774))));
+    assert_eq!(ended, Incoming::Ended(ChannelEnd::Closed(Some(4774))));
     closed.unwrap();
 
     for (farewell, patience) in [
@@ -193,7 +196,7 @@ async fn a_connection_that_takes_nothing() {
     let mut channel = channel.unwrap();
     assert_eq!(next_now(&mut channel).await, None);
     channel.ping();
-    assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(channel.next().await, Incoming::Ended(ChannelEnd::Lost));
     drop(theirs);
 }
 
@@ -210,7 +213,7 @@ async fn a_flood_of_pings() {
         loop {
             match next_now(&mut channel).await {
                 Some(Incoming::SignOfLife) => {}
-                Some(Incoming::Ended(ended)) => return assert_eq!(ended, Ended::Lost),
+                Some(Incoming::Ended(ended)) => return assert_eq!(ended, ChannelEnd::Lost),
                 Some(other) => panic!("{other:?}"),
                 None => break,
             }

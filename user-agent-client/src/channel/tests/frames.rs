@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Arrived, Disposition, Ended, Identity, Say, Wish};
+use push_protocol::session::user_agent::{Arrived, ChannelEnd, Disposition, Identity, Say, Wish};
 use push_protocol::wire::frame::{write_ping, write_pong, write_text};
 use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -274,7 +274,7 @@ async fn too_large() {
         if taken {
             assert_eq!(last, Incoming::Reply(Reply::SignOfLife));
         } else {
-            assert_eq!(last, Incoming::Ended(Ended::Garbled));
+            assert_eq!(last, Incoming::Ended(ChannelEnd::Garbled));
             drop(channel);
             assert_eq!(all_said(service).await, [Said::Close(Some(1009))]);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use push_protocol::session::user_agent::Ended;
+use push_protocol::session::user_agent::ChannelEnd;
 use push_protocol::wire::frame::write_text;
 use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -38,7 +38,7 @@ async fn asks_by_the_letter() {
             request
         };
         let (refused, request) = tokio::join!(Channel::upgrade(ours, &url), service);
-        assert_eq!(refused.unwrap_err().to_ended(), Ended::Lost);
+        assert_eq!(refused.unwrap_err().to_channel_end(), ChannelEnd::Lost);
         let key = field(&request, "Sec-WebSocket-Key");
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
@@ -97,12 +97,12 @@ async fn a_hasty_service() {
 /// WS-CON-1: what is no yes, as the session and as people are told it.
 #[tokio::test]
 async fn refusals() {
-    let refused = |status, retry_after: Option<u64>| Ended::Refused {
+    let refused = |status, retry_after: Option<u64>| ChannelEnd::Refused {
         status,
         retry_after: retry_after.map(Duration::from_secs),
     };
     let many = "x: y\r\n".repeat(100);
-    let rows: [(&str, Ended, &str); 16] = [
+    let rows: [(&str, ChannelEnd, &str); 16] = [
         (
             "HTTP/1.1 404 Not Found\r\n\r\n",
             refused(404, None),
@@ -115,7 +115,7 @@ async fn refusals() {
         ),
         (
             "HTTP/1.1 503 Busy\r\nretry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
-            Ended::Refused {
+            ChannelEnd::Refused {
                 status: 503,
                 retry_after: Some(RETRY_AFTER_MOST),
             },
@@ -153,23 +153,31 @@ async fn refusals() {
         ),
         (
             "<!DOCTYPE html><html></html>\r\n\r\n",
-            Ended::Garbled,
+            ChannelEnd::Garbled,
             "is not HTTP/1.1",
         ),
-        ("SSH-2.0-OpenSSH_9.2p1\r\n", Ended::Garbled, "is not HTTP/1.1"),
-        ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{28}", Ended::Garbled, "wss://"),
-        ("HTTP/1.1 101 Ok\r\n\r\n", Ended::Garbled, "another protocol"),
+        (
+            "SSH-2.0-OpenSSH_9.2p1\r\n",
+            ChannelEnd::Garbled,
+            "is not HTTP/1.1",
+        ),
+        (
+            "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{28}",
+            ChannelEnd::Garbled,
+            "wss://",
+        ),
+        ("HTTP/1.1 101 Ok\r\n\r\n", ChannelEnd::Garbled, "another protocol"),
         (
             &format!("HTTP/1.1 101 Ok\r\n{many}\r\n"),
-            Ended::Garbled,
+            ChannelEnd::Garbled,
             "too many",
         ),
-        ("", Ended::Lost, "was lost"),
-        ("HTTP/1.1 101 Switching", Ended::Lost, "was lost"),
+        ("", ChannelEnd::Lost, "was lost"),
+        ("HTTP/1.1 101 Switching", ChannelEnd::Lost, "was lost"),
     ];
     for (answer, ended, words) in rows {
         let error = answered(|_| answer.into()).await.unwrap_err();
-        assert_eq!(error.to_ended(), ended, "{answer}");
+        assert_eq!(error.to_channel_end(), ended, "{answer}");
         let sentence = error.to_string();
         assert!(sentence.contains(words), "{sentence}");
         assert!(!sentence.contains("/secret"), "{sentence}");
@@ -228,7 +236,7 @@ async fn half_a_yes() {
     for (from, to, more, words) in rows {
         let answer = |request: &str| agreement(request, more).replacen(from, to, 1).into();
         let error = answered(answer).await.unwrap_err();
-        assert_eq!(error.to_ended(), Ended::Garbled);
+        assert_eq!(error.to_channel_end(), ChannelEnd::Garbled);
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -286,7 +294,7 @@ async fn connects() {
     tokio::join!(user_agent, service);
     drop(listener);
     let error = Channel::open(&url, &trust).await.unwrap_err();
-    assert_eq!(error.to_ended(), Ended::Unreachable);
+    assert_eq!(error.to_channel_end(), ChannelEnd::Unreachable);
     assert!(
         error
             .to_string()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::Ended;
+use push_protocol::session::user_agent::ChannelEnd;
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
@@ -254,7 +254,7 @@ async fn a_proxy_that_opens_nothing() {
         let trust = proxy.trust();
         let (opened, ()) = tokio::join!(Channel::open(&url, &trust), proxy.answers(answer));
         let error = opened.unwrap_err();
-        assert_eq!(error.to_ended(), Ended::Unreachable);
+        assert_eq!(error.to_channel_end(), ChannelEnd::Unreachable);
         let sentence = error.to_string();
         let begins = format!("the proxy at {} does not lead to the service: ", proxy.address());
         assert!(

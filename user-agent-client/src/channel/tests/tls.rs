@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
+use push_protocol::session::user_agent::{ChannelEnd, Farewell, Say, Wish};
 use push_protocol::wire::websocket::Reply;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{HandshakeKind, ServerConfig};
@@ -96,7 +96,10 @@ async fn talk(url: &ServerUrl, trust: &Trust) {
     let mut channel = Channel::open(url, trust).await.unwrap();
     assert_eq!(channel.next().await, Incoming::Reply(Reply::SignOfLife));
     channel.say(&Say::Hello(None, Wish::default()));
-    assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    assert_eq!(
+        channel.next().await,
+        Incoming::Ended(ChannelEnd::Closed(Some(1001)))
+    );
     channel.close(Farewell::Leaving).await;
 }
 
@@ -161,12 +164,12 @@ async fn strangers() {
     ];
     for (service, trust, words) in rows {
         let error = service.refusal(&trust).await;
-        assert_eq!(error.to_ended(), Ended::Unreachable);
+        assert_eq!(error.to_channel_end(), ChannelEnd::Unreachable);
         assert!(error.to_string().contains(words), "{error}");
     }
     let missing = Trust::with_certificates("/nowhere/ca.pem");
     let error = Channel::open(&service.url, &missing).await.unwrap_err();
-    assert_eq!(error.to_ended(), Ended::Unreachable);
+    assert_eq!(error.to_channel_end(), ChannelEnd::Unreachable);
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
 }
 
@@ -203,12 +206,12 @@ async fn hangs_up() {
     let (opened, ()) = tokio::join!(Channel::open(&service.url, &trust), async {
         drop(service.listener.accept().await.unwrap());
     });
-    assert_eq!(opened.unwrap_err().to_ended(), Ended::Unreachable);
+    assert_eq!(opened.unwrap_err().to_channel_end(), ChannelEnd::Unreachable);
     // And one that goes when it has heard the request is lost.
     let (opened, ()) = tokio::join!(Channel::open(&service.url, &trust), async {
         let (stream, _) = service.listener.accept().await.unwrap();
         let mut stream = service.acceptor.accept(stream).await.unwrap();
         read_request(&mut stream).await;
     });
-    assert_eq!(opened.unwrap_err().to_ended(), Ended::Lost);
+    assert_eq!(opened.unwrap_err().to_channel_end(), ChannelEnd::Lost);
 }

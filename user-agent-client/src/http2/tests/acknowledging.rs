@@ -119,7 +119,7 @@ async fn a_service_that_does_not_answer() {
             ended => break ended,
         }
     };
-    assert_eq!(ended, Incoming::Ended(Ended::Lost));
+    assert_eq!(ended, Incoming::Ended(ChannelEnd::Lost));
     assert!(begin.elapsed() >= ANSWER_WITHIN && begin.elapsed() < 2 * ANSWER_WITHIN);
     let left = rig.channel.unacknowledged();
     assert_eq!(left.len(), ACKNOWLEDGEMENTS_WAITING + ACKNOWLEDGEMENTS);

@@ -76,7 +76,7 @@ async fn a_message_without_push() {
     events.tells_end(503, "Storage is away.");
     assert!(matches!(
         rig.next_but_life().await,
-        Incoming::Ended(Ended::Refused { status: 503, .. })
+        Incoming::Ended(ChannelEnd::Refused { status: 503, .. })
     ));
     assert_eq!(
         rig.channel.take_explanation().as_deref(),
@@ -91,20 +91,20 @@ async fn the_end_of_events() {
     let rows: [(End, Incoming); 5] = [
         (
             |events| events.tells_end(200, "over"),
-            Incoming::Ended(Ended::Closed(None)),
+            Incoming::Ended(ChannelEnd::Closed(None)),
         ),
         (
             |events| events.tells_end(408, "slow"),
-            Incoming::Ended(Ended::Closed(None)),
+            Incoming::Ended(ChannelEnd::Closed(None)),
         ),
         (|events| events.tells_end(404, "gone"), Incoming::Forgotten),
-        (EventsOut::ends, Incoming::Ended(Ended::Closed(None))),
+        (EventsOut::ends, Incoming::Ended(ChannelEnd::Closed(None))),
         (
             |mut events| {
                 events.writes("event: message\ndata: {\"message\":");
                 events.ends();
             },
-            Incoming::Ended(Ended::Closed(None)),
+            Incoming::Ended(ChannelEnd::Closed(None)),
         ),
     ];
     for (end, expected) in rows {
@@ -114,7 +114,7 @@ async fn the_end_of_events() {
     }
     let (mut rig, _events) = Rig::without_push(Wish::default()).await;
     rig.peer.breaks();
-    assert_eq!(rig.next_but_life().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.next_but_life().await, Incoming::Ended(ChannelEnd::Lost));
 }
 
 /// R30-MON-2: a service that has only events answers with them whatever it was asked for; they are read as they come.
@@ -132,7 +132,7 @@ async fn a_service_that_has_only_events() {
 async fn neither_push_nor_events() {
     let (mut rig, asked) = Rig::asking_for_events(Wish::default()).await;
     asked.explains(406, &[], r#"{"detail":"No events either."}"#);
-    let refused = Ended::Refused {
+    let refused = ChannelEnd::Refused {
         status: 406,
         retry_after: None,
     };
@@ -151,7 +151,7 @@ async fn other_refusals_are_no_reason() {
         let (mut rig, monitor) = Rig::monitoring().await;
         monitor.answers(status, &[]);
         assert!(
-            matches!(rig.next().await, Incoming::Ended(Ended::Refused { .. })),
+            matches!(rig.next().await, Incoming::Ended(ChannelEnd::Refused { .. })),
             "{status}"
         );
         assert!(!rig.peer.asked_now());
@@ -199,7 +199,7 @@ async fn bad_streams() {
 
     let (mut rig, mut events) = Rig::without_push(Wish::default()).await;
     events.writes("x".repeat(EVENT_SKIPPED_BYTES + 2 * EVENT_BYTES));
-    assert_eq!(rig.next_but_life().await, Incoming::Ended(Ended::Garbled));
+    assert_eq!(rig.next_but_life().await, Incoming::Ended(ChannelEnd::Garbled));
 }
 
 /// R30-MON-12, R30-MON-13, R30-ACK-1: what waits has an end as events, too; the next round is asked for when every
@@ -245,7 +245,7 @@ async fn what_waits_has_an_end() {
     asked.begins_events().ends();
     assert_eq!(
         rig.next_but_life().await,
-        Incoming::Ended(Ended::Closed(None)),
+        Incoming::Ended(ChannelEnd::Closed(None)),
         "nothing proves nothing"
     );
 }

@@ -307,7 +307,7 @@ async fn a_ping_is_a_request() {
         .await;
     assert!(matches!(rig.next_but_life().await, Incoming::Pushed(_)));
     drop(line);
-    assert_eq!(rig.next_but_life().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.next_but_life().await, Incoming::Ended(ChannelEnd::Lost));
 }
 
 /// R30-MON-13, R30-MON-17: a set that is gone, and one of which nothing waits, are told by the first answer.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::Method;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::session::user_agent::{
-    Arrived, Change, Disposition, Durable, Ended, Extent, Farewell, Identity, Registered, Say,
+    Arrived, Change, ChannelEnd, Disposition, Durable, Extent, Farewell, Identity, Registered, Say,
     SubscriptionResource,
 };
 use service::Peer;
@@ -145,21 +145,21 @@ async fn a_ping_says_that_the_service_is_there() {
 async fn the_connection_ends() {
     let (mut rig, _monitor) = Rig::monitoring().await;
     rig.peer.breaks();
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Lost));
     assert_eq!(
         rig.next().await,
-        Incoming::Ended(Ended::Lost),
+        Incoming::Ended(ChannelEnd::Lost),
         "and that is all there is"
     );
 
     let (mut rig, monitor) = Rig::monitoring().await;
     rig.peer.leaves();
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Closed(Some(1001))));
     drop(monitor);
 
     let (mut rig, monitor) = Rig::monitoring().await;
     monitor.answers(200, &[]);
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(None)));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Closed(None)));
 }
 
 /// PR-48: after GOAWAY no acknowledgement is taken on that connection. What could not be said, and what was not answered, is left
@@ -182,7 +182,7 @@ async fn what_a_goodbye_leaves() {
     assert_eq!(&*rig.pushed().await.path, "/message/late");
     answered.answers(204, &[]);
     assert_eq!(rig.next().await, Incoming::SignOfLife);
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Closed(Some(1001))));
     let left = rig.channel.unacknowledged();
     assert_eq!(left, ["/message/1", "/message/2"].map(Box::from));
     assert!(rig.channel.unacknowledged().is_empty());
@@ -211,7 +211,7 @@ async fn a_goodbye_has_an_end() {
         assert_eq!(rig.next().await, Incoming::SignOfLife);
         rig.peer.leaves();
         let begin = Instant::now();
-        assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+        assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Closed(Some(1001))));
         let waited = begin.elapsed();
         assert!(
             waited <= crate::defaults::LEAVE_WITHIN + Duration::from_millis(100),
@@ -229,7 +229,7 @@ async fn what_a_lost_connection_leaves() {
     rig.acknowledge("/message/1");
     rig.asked_for(Method::DELETE, "/message/1").await;
     rig.peer.breaks();
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Lost));
     assert_eq!(rig.channel.unacknowledged(), [Box::from("/message/1")]);
 }
 

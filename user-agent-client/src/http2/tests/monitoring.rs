@@ -242,7 +242,7 @@ async fn the_end_of_monitoring_comes_last() {
     assert_eq!(rig.next().await, Incoming::SignOfLife);
     delivers(late, &[], b"");
     assert_eq!(&*rig.pushed().await.path, "/message/2");
-    let refused = Ended::Refused {
+    let refused = ChannelEnd::Refused {
         status: 503,
         retry_after: Some(Duration::from_secs(60)),
     };
@@ -256,7 +256,7 @@ async fn a_push_that_stalls() {
     let (mut rig, mut monitor) = Rig::monitoring().await;
     let _promised = monitor.promises("/message/1", 1);
     let begin = Instant::now();
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Lost));
     assert!(begin.elapsed() >= PUSHED_WITHIN && begin.elapsed() < 2 * PUSHED_WITHIN);
 
     let (mut rig, _monitor) = Rig::monitoring().await;

@@ -146,7 +146,7 @@ async fn a_redirection_to_another_server() {
         incoming,
         Incoming::SubscriptionMade(name(1), new_subscription(&origin, 1, "there"))
     );
-    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    assert_eq!(rig.next().await, Incoming::Ended(ChannelEnd::Closed(Some(1001))));
 
     let set = new_subscription(&origin, 1, "there").set;
     let server = ServerUrl::parse("http://127.0.0.1:1/").unwrap();
@@ -339,7 +339,7 @@ async fn refusals_are_explained() {
     monitor.explains(429, &problem, r#"{"detail":"Too many at once."}"#);
     assert!(matches!(
         rig.next().await,
-        Incoming::Ended(Ended::Refused { status: 429, .. })
+        Incoming::Ended(ChannelEnd::Refused { status: 429, .. })
     ));
     assert_eq!(
         rig.channel.take_explanation().as_deref(),

@@ -239,7 +239,7 @@ impl Task {
                 self.not_opened = Some(error.to_string());
                 self.writing.forget_says();
                 self.session
-                    .channel_ended(error.to_ended(), now, &mut self.actions);
+                    .channel_ended(error.to_channel_end(), now, &mut self.actions);
             }
             LinkEvent::Incoming(incoming) => self.said(incoming, now),
         }

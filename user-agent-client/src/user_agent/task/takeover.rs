@@ -1,7 +1,7 @@
 //! Whether another user agent seems to use a copy of our state. The service takes both for one user agent, which has one channel:
 //! so each takes the channel from the other, again and again.
 
-use push_protocol::session::user_agent::{Ended, Why};
+use push_protocol::session::user_agent::{ChannelEnd, Why};
 use tokio::time::Instant;
 
 use crate::defaults::{TAKEOVER_WITHIN, TAKEOVERS};
@@ -29,7 +29,7 @@ impl Takeovers {
             return false;
         };
         self.in_a_row = match why {
-            Why::Ended(Ended::Closed(Some(1011) | None)) if lived < TAKEOVER_WITHIN => self.in_a_row + 1,
+            Why::Ended(ChannelEnd::Closed(Some(1011) | None)) if lived < TAKEOVER_WITHIN => self.in_a_row + 1,
             _ => 0,
         };
         self.in_a_row >= TAKEOVERS
@@ -52,7 +52,7 @@ mod tests {
             now += Duration::from_secs(seconds);
             takeovers.channel_ended(why, now)
         };
-        let closed = |code| Why::Ended(Ended::Closed(code));
+        let closed = |code| Why::Ended(ChannelEnd::Closed(code));
         let taken = closed(Some(1011));
         assert_eq!(
             [lives(taken, 0), lives(closed(None), 20), lives(taken, 1)],
@@ -62,7 +62,7 @@ mod tests {
         for other in [
             closed(Some(1001)),
             closed(Some(1012)),
-            Why::Ended(Ended::Lost),
+            Why::Ended(ChannelEnd::Lost),
             Why::NoAnswer,
         ] {
             assert!(!lives(other, 1));

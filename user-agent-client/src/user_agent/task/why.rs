@@ -1,6 +1,6 @@
 //! Why there is no channel, in sentences for people.
 
-use push_protocol::session::user_agent::{Ended, Why};
+use push_protocol::session::user_agent::{ChannelEnd, Why};
 
 /// `said` is the service's explanation.
 pub(super) fn sentence(why: Why, said: Option<&str>) -> String {
@@ -13,20 +13,20 @@ pub(super) fn sentence(why: Why, said: Option<&str>) -> String {
 
 fn text(why: Why) -> String {
     let text = match why {
-        Why::Ended(Ended::Unreachable) => "the service cannot be reached",
-        Why::Ended(Ended::Refused { status, .. }) => {
+        Why::Ended(ChannelEnd::Unreachable) => "the service cannot be reached",
+        Why::Ended(ChannelEnd::Refused { status, .. }) => {
             return format!("the service refused the connection with HTTP status {status}");
         }
-        Why::Ended(Ended::Closed(Some(1001))) => "the service shuts down and said to connect again",
-        Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
-        Why::Ended(Ended::Closed(Some(1013))) => "the service has an error and said to connect later",
-        Why::Ended(Ended::Closed(Some(4774))) => "the service said not to connect again",
-        Why::Ended(Ended::Closed(Some(code))) => {
+        Why::Ended(ChannelEnd::Closed(Some(1001))) => "the service shuts down and said to connect again",
+        Why::Ended(ChannelEnd::Closed(Some(1012))) => "the service restarts",
+        Why::Ended(ChannelEnd::Closed(Some(1013))) => "the service has an error and said to connect later",
+        Why::Ended(ChannelEnd::Closed(Some(4774))) => "the service said not to connect again",
+        Why::Ended(ChannelEnd::Closed(Some(code))) => {
             return format!("the service closed the channel with code {code}");
         }
-        Why::Ended(Ended::Closed(None)) => "the service closed the channel",
-        Why::Ended(Ended::Lost) => "the connection was lost",
-        Why::Ended(Ended::Garbled) => "the service broke the protocol",
+        Why::Ended(ChannelEnd::Closed(None)) => "the service closed the channel",
+        Why::Ended(ChannelEnd::Lost) => "the connection was lost",
+        Why::Ended(ChannelEnd::Garbled) => "the service broke the protocol",
         Why::NotOpened => "connecting took too long",
         Why::NoAnswer => "the service didn't answer in time",
         Why::NoWelcome => {
@@ -53,7 +53,7 @@ mod tests {
     /// The service's own words follow ours.
     #[test]
     fn the_service_explains_itself() {
-        let refused = Why::Ended(Ended::Refused {
+        let refused = Why::Ended(ChannelEnd::Refused {
             status: 400,
             retry_after: None,
         });
@@ -62,7 +62,7 @@ mod tests {
             "the service refused the connection with HTTP status 400; the service says: Ask for events."
         );
         assert_eq!(
-            sentence(Why::Ended(Ended::Closed(Some(1012))), None),
+            sentence(Why::Ended(ChannelEnd::Closed(Some(1012))), None),
             "the service restarts"
         );
     }

@@ -258,7 +258,7 @@ pub struct NewSubscription {
 
 /// How a channel ended, or wasn't opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
+pub enum ChannelEnd {
     /// No server answers there, or TLS failed.
     Unreachable,
     /// The service answered with an HTTP status that opens no channel, and may have said when to come back.
@@ -280,7 +280,7 @@ pub enum Ended {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// It ended.
-    Ended(Ended),
+    Ended(ChannelEnd),
     /// It took too long to open.
     NotOpened,
     /// The service didn't answer in time.

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Ended, Event, Farewell, Why};
+use super::action::{Action, ChannelEnd, Event, Farewell, Why};
 use super::{Phase, UserAgent};
 use crate::session::Moment;
 
 impl UserAgent {
     /// The channel is gone, or could not be opened.
-    pub fn channel_ended(&mut self, ended: Ended, now: Moment, out: &mut Vec<Action>) {
+    pub fn channel_ended(&mut self, ended: ChannelEnd, now: Moment, out: &mut Vec<Action>) {
         if !self.is_connected() {
             return;
         }
         if let Phase::Live(live) = &self.phase
-            && ended == Ended::Lost
+            && ended == ChannelEnd::Lost
         {
             // Without a word of the service's, it may have been the network, or a proxy. A service that leaves says so, or
             // closes with a code.
@@ -60,14 +60,14 @@ impl UserAgent {
         let not_before = match why {
             // The service's word, which no network changes.
             Why::Ended(
-                Ended::Refused {
+                ChannelEnd::Refused {
                     retry_after: Some(_), ..
                 }
-                | Ended::Closed(Some(1008 | 1013)),
+                | ChannelEnd::Closed(Some(1008 | 1013)),
             ) => until,
             // Firefox takes this for "not before another network" (WS-CLS-1), and so do services that say it. A change that
             // is reported need not be another network, so it's not at once.
-            Why::Ended(Ended::Closed(Some(4774))) => now.after(self.backoff.next(None)),
+            Why::Ended(ChannelEnd::Closed(Some(4774))) => now.after(self.backoff.next(None)),
             _ => now,
         };
         self.phase = Phase::Waiting { until, not_before };
@@ -80,15 +80,15 @@ impl UserAgent {
     fn wait_after(&mut self, why: Why, now: Moment) -> Option<Duration> {
         match why {
             // Only a change of the network or a wish of the application ends this one.
-            Why::Ended(Ended::Closed(Some(4774))) => {
+            Why::Ended(ChannelEnd::Closed(Some(4774))) => {
                 self.backoff.at_least(5);
                 return None;
             }
             // Busy, or in trouble: a service that says so means seconds, not milliseconds.
-            Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
-            Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
+            Why::Ended(ChannelEnd::Closed(Some(1013))) => self.backoff.at_least(3),
+            Why::Ended(ChannelEnd::Closed(Some(1008))) => self.backoff.at_least(5),
             // Refused as a mistake of ours: it goes on until a person changes something.
-            Why::Ended(Ended::Refused {
+            Why::Ended(ChannelEnd::Refused {
                 status: 400..=428 | 430..=499,
                 ..
             }) => self.backoff.at_least(5),
@@ -96,7 +96,7 @@ impl UserAgent {
             _ => {}
         }
         let retry_after = match why {
-            Why::Ended(Ended::Refused { retry_after, .. }) => retry_after,
+            Why::Ended(ChannelEnd::Refused { retry_after, .. }) => retry_after,
             _ => None,
         };
         let wait = self

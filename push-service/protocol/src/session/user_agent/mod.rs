@@ -57,8 +57,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Disposition, Ended, Event, Farewell, GiveUpReason, Limits, NewSubscription,
-    Outcome, Registered, Say, Unregistered, Why,
+    Action, Arrived, ChannelEnd, Counters, Disposition, Event, Farewell, GiveUpReason, Limits,
+    NewSubscription, Outcome, Registered, Say, Unregistered, Why,
 };
 use backoff::Backoff;
 use cursor::Cursor;

@@ -201,7 +201,7 @@ fn a_forgotten_identity_takes_its_requests_along() {
     let (mut user_agent, mut out) = live(&[1]);
     user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
     user_agent.unsubscribe(name(1), START, &mut out);
-    user_agent.channel_ended(Ended::Lost, START, &mut out);
+    user_agent.channel_ended(ChannelEnd::Lost, START, &mut out);
     let now = forgets(&mut user_agent, "somebody else", &mut out);
     assert!(user_agent.is_live() && user_agent.durable().registrations.is_empty());
     assert!(user_agent.next_due() > now);
@@ -241,7 +241,7 @@ fn telling_of_an_old_push_resource_is_not_enough() {
     let (mut user_agent, mut out) = live(&[1]);
     user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
     for (as_whom, path) in [("b", "2"), ("c", "3")] {
-        user_agent.channel_ended(Ended::Lost, START, &mut out);
+        user_agent.channel_ended(ChannelEnd::Lost, START, &mut out);
         let now = forgets(&mut user_agent, as_whom, &mut out);
         user_agent.registered(name(1), Registered::At(at(path)), now, &mut out);
     }

@@ -8,7 +8,7 @@ fn greets_by_name_when_there_is_something_to_lose() {
     let mut test = Test::new(Durable::default());
     test.connect("me");
     assert_eq!(test.said(), [Say::Hello(None, Wish::default())]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.pass(SECOND);
     test.out.clear();
@@ -23,14 +23,14 @@ fn a_service_that_closes_at_once() {
     let mut test = Test::live(&[name(1)]);
     let begin = test.now;
     for _ in 0..1_000 {
-        let again_in = test.lose(Ended::Closed(None)).unwrap();
+        let again_in = test.lose(ChannelEnd::Closed(None)).unwrap();
         test.pass(again_in);
         test.connect("me");
         test.out.clear();
     }
     assert!(test.now.since(begin) > 30 * 3_600 * SECOND);
     test.pass(10 * SECOND);
-    assert!(test.lose(Ended::Lost).unwrap() <= SECOND);
+    assert!(test.lose(ChannelEnd::Lost).unwrap() <= SECOND);
 }
 
 /// WS-CLS-1, R30-SUB-7: 4774 keeps us away until the network changes or the application asks for something; 503 says for how
@@ -38,7 +38,7 @@ fn a_service_that_closes_at_once() {
 #[test]
 fn the_services_word_is_honoured() {
     let mut test = Test::live(&[name(1)]);
-    assert_eq!(test.lose(Ended::Closed(Some(4774))), None);
+    assert_eq!(test.lose(ChannelEnd::Closed(Some(4774))), None);
     assert_eq!(test.agent.next_due(), Moment::NEVER);
     test.agent.network_changed(test.now, &mut test.out);
     assert_eq!(
@@ -50,10 +50,10 @@ fn the_services_word_is_honoured() {
     test.pass(32 * SECOND);
     assert_eq!(test.out[0], Action::Connect);
     test.agent.opened(test.now, &mut test.out);
-    assert_eq!(test.lose(Ended::Closed(Some(4774))), None);
+    assert_eq!(test.lose(ChannelEnd::Closed(Some(4774))), None);
     test.agent.subscribe(name(2), None, test.now, &mut test.out);
     assert!(test.out.contains(&Action::Connect));
-    let refused = Ended::Refused {
+    let refused = ChannelEnd::Refused {
         status: 503,
         retry_after: Some(120 * SECOND),
     };
@@ -69,7 +69,7 @@ fn the_services_word_is_honoured() {
     );
     for code in [1013, 1008] {
         test.opens();
-        test.lose(Ended::Closed(Some(code)));
+        test.lose(ChannelEnd::Closed(Some(code)));
         let until = test.agent.next_due();
         test.pass(SECOND / 20);
         test.out.clear();
@@ -83,7 +83,7 @@ fn the_services_word_is_honoured() {
 fn a_long_wait_is_waited() {
     for (told, least) in [(3_600, 3_600), (31_536_000, 86_400)] {
         let mut test = Test::live(&[name(1)]);
-        let refused = Ended::Refused {
+        let refused = ChannelEnd::Refused {
             status: 503,
             retry_after: Some(told * SECOND),
         };
@@ -135,7 +135,7 @@ fn a_storm_of_changes() {
     for is_reachable in [false, true] {
         let mut test = Test::live(&[name(1)]);
         if !is_reachable {
-            test.lose(Ended::Lost);
+            test.lose(ChannelEnd::Lost);
         }
         let mut seen = 0;
         for _ in 0..40 {
@@ -143,7 +143,7 @@ fn a_storm_of_changes() {
             test.pass(SECOND / 2);
             seen += test.out.len();
             if test.out.contains(&Action::Connect) {
-                test.lose(Ended::Unreachable);
+                test.lose(ChannelEnd::Unreachable);
             }
             test.agent.heard(test.now);
             test.out.clear();
@@ -176,9 +176,9 @@ fn the_end_of_a_silent_channel_is_evidence() {
         (before, test.agent.keepalive())
     };
     for says in [false, true] {
-        assert_eq!(settled(Ended::Lost, says).1, 45 * SECOND);
+        assert_eq!(settled(ChannelEnd::Lost, says).1, 45 * SECOND);
         for code in [None, Some(1000), Some(1001), Some(1012), Some(1013), Some(4774)] {
-            let (before, after) = settled(Ended::Closed(code), says);
+            let (before, after) = settled(ChannelEnd::Closed(code), says);
             assert_eq!(before, after, "{code:?}");
         }
     }
@@ -188,7 +188,11 @@ fn the_end_of_a_silent_channel_is_evidence() {
 /// kept for that.
 #[test]
 fn messages_in_hand_are_acknowledged_on_the_next_channel() {
-    for ended in [Ended::Lost, Ended::Closed(Some(1001)), Ended::Closed(None)] {
+    for ended in [
+        ChannelEnd::Lost,
+        ChannelEnd::Closed(Some(1001)),
+        ChannelEnd::Closed(None),
+    ] {
         let mut test = Test::live(&[name(1)]);
         for id in ["a", "b"] {
             test.arrives(message(name(1), id));

@@ -30,7 +30,7 @@ impl Test {
 fn one_word_changes_nothing() {
     let mut test = Test::live(&[name(1), name(2)]);
     let before = test.agent.durable().clone();
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("somebody else");
     assert_eq!(test.out[0], Action::Disconnect(Farewell::Leaving));
     let Some(Event::Disconnected { why, again_in }) = test.events().pop() else {
@@ -41,7 +41,7 @@ fn one_word_changes_nothing() {
     assert!(test.agent.is_live() && test.said().is_empty());
     assert_eq!(test.agent.durable(), &before);
     // What was said before it knew us again does not count any more.
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("somebody else");
     assert!(!test.agent.is_live());
 }
@@ -50,7 +50,7 @@ fn one_word_changes_nothing() {
 #[test]
 fn a_word_said_too_soon_does_not_count() {
     let mut test = Test::live(&[name(1)]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("b");
     let due = test.agent.next_due();
     test.out.clear();
@@ -74,7 +74,7 @@ fn a_word_said_too_soon_does_not_count() {
 fn a_service_that_forgot_us() {
     let mut test = Test::live(&[name(1), name(2)]);
     let (before, begin) = (test.agent.durable().clone(), test.now);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("b");
     test.welcomed_as("c");
     assert!(test.now.since(begin) < 10 * SECOND, "{:?}", test.now.since(begin));
@@ -110,7 +110,7 @@ fn a_service_that_makes_nothing_new() {
     for refusal in [Registered::Refused(404), Registered::Trouble, Registered::Unknown] {
         let mut test = Test::live(&[name(1), name(2)]);
         let (before, begin) = (test.agent.durable().clone(), test.now);
-        test.lose(Ended::Lost);
+        test.lose(ChannelEnd::Lost);
         let mut channels = 0;
         while test.now.since(begin) < 600 * SECOND {
             assert_eq!(test.welcomed_as("b"), identity("me"));
@@ -137,7 +137,7 @@ fn a_service_that_forgets_again_and_again() {
     let mut test = Test::live(&[name(1)]);
     let (mut number, mut renewals, mut early) = (100, 0, 0);
     let begin = test.now;
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     while test.now.since(begin) < 3_600 * SECOND {
         number += 1;
         test.welcomed_as(&format!("somebody {number}"));
@@ -147,7 +147,7 @@ fn a_service_that_forgets_again_and_again() {
             early = renewals;
         }
         if test.agent.is_live() {
-            test.lose(Ended::Closed(Some(1000)));
+            test.lose(ChannelEnd::Closed(Some(1000)));
         }
     }
     assert!(early <= 1 && (4..30).contains(&renewals), "{early}, {renewals}");
@@ -188,11 +188,11 @@ fn a_set_that_is_gone_again_and_again() {
 fn an_end_while_everything_is_made_anew() {
     let mut test = Test::live(&[name(1), name(2)]);
     let before = test.agent.durable().clone();
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("b");
     test.welcomed_as("c");
     assert!(test.agent.is_live());
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     assert_eq!(test.agent.durable(), &before);
     assert_eq!(test.welcomed_as("me"), identity("me"));
     test.out.clear();
@@ -214,7 +214,7 @@ fn a_channel_of_use_is_proof() {
         } else {
             test.pass(10 * SECOND);
         }
-        test.lose(Ended::Lost);
+        test.lose(ChannelEnd::Lost);
         test.opens();
         test.agent.forgotten(test.now, &mut test.out);
         assert!(!test.agent.is_live(), "brings: {brings}");

@@ -29,7 +29,7 @@ fn duplicates_are_dropped() {
     assert_eq!(test.acknowledged(), [delivered("a")], "b is in hand");
 
     // The work on b ends while there is no channel.
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.handles("b", Outcome::Succeeded);
     assert_eq!(test.said(), []);
     let mut test = test.restarted();

@@ -182,7 +182,7 @@ impl Test {
             .handled(key(name, id), outcome, self.now, &mut self.out);
     }
 
-    fn lose(&mut self, ended: Ended) -> Option<Duration> {
+    fn lose(&mut self, ended: ChannelEnd) -> Option<Duration> {
         self.agent.channel_ended(ended, self.now, &mut self.out);
         match self.events().last() {
             Some(Event::Disconnected { again_in, .. }) => *again_in,

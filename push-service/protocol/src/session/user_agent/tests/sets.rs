@@ -62,7 +62,7 @@ fn the_first_subscription_brings_the_set() {
         Some(name(1))
     );
     assert_eq!(test.agent.durable().subscription_at(url(2).as_str()), None);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.pass(SECOND);
     test.agent.opened(test.now, &mut test.out);
     assert!(

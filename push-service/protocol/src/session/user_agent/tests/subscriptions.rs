@@ -80,7 +80,7 @@ fn requests_are_refused_repeated_and_missed() {
 #[test]
 fn unsubscribe_without_a_network() {
     let mut test = Test::live(&[name(1)]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.agent.unsubscribe(name(1), test.now, &mut test.out);
     assert_eq!(test.out, [Action::Save(Change::Ending(name(1)))]);
     let mut test = Test::new(test.agent.durable().clone());
@@ -99,7 +99,7 @@ fn unsubscribe_without_a_network() {
 #[test]
 fn another_identity_loses_no_subscription() {
     let mut test = Test::live(&[name(1), name(2)]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("somebody else");
     test.welcomed_as("somebody else");
     assert_eq!(test.said().len(), 2, "two registrations");
@@ -121,7 +121,7 @@ fn another_identity_loses_no_subscription() {
 #[test]
 fn a_lost_subscription_is_not_given_up() {
     let mut test = Test::live(&[name(1)]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("somebody else");
     test.welcomed_as("somebody else");
     test.out.clear();

@@ -54,14 +54,14 @@ fn the_wish_comes_with_every_channel() {
     assert_eq!(test.asked_for(), [Wish::default()]);
     test.wants(Urgency::VeryLow);
     assert_eq!(test.out, []);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.wants(Urgency::High);
     assert_eq!(test.out, [], "there is no channel to say it on");
     for _ in 0..2 {
         test.pass(SECOND);
         test.connect("me");
         assert_eq!(test.asked_for(), [at_least(Urgency::High); 2]);
-        test.lose(Ended::Lost);
+        test.lose(ChannelEnd::Lost);
     }
 }
 
@@ -141,7 +141,7 @@ fn not_empty_while_something_is_in_hand() {
     let mut test = Test::fetching(&[name(1)]);
     test.arrives(message(name(1), "a"));
     test.handed_over();
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.pass(SECOND);
     test.connect("me");
     test.caught_up(true);
@@ -228,7 +228,7 @@ fn a_lower_wish_begins_anew() {
 fn a_change_during_the_hello_begins_anew() {
     let mut test = Test::fetching(&[name(1)]);
     test.wants(Urgency::High);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.pass(SECOND);
     test.agent.tick(test.now, &mut test.out);
     test.agent.opened(test.now, &mut test.out);
@@ -245,7 +245,7 @@ fn a_change_during_the_hello_begins_anew() {
 #[test]
 fn a_user_agent_without_subscriptions_is_empty() {
     let mut test = Test::fetching(&[name(1)]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.pass(SECOND);
     test.connect("me");
     assert_eq!(test.asked_for(), [waiting(Urgency::VeryLow)]);
