@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use push_protocol::MessageId;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Change, Event as SessionEvent, Farewell, GiveUpReason, MessageKey, Outcome, Say, Stage,
-    UserAgent, Why,
+    Action, Arrived, Change, DisconnectReason, Event as SessionEvent, Farewell, GiveUpReason, MessageKey,
+    Outcome, Say, Stage, UserAgent,
 };
 use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
 use push_protocol::wire::websocket::write_say;
@@ -400,7 +400,8 @@ impl World {
                 }
             }
             SessionEvent::Disconnected {
-                why: Why::CatchUp, ..
+                why: DisconnectReason::CatchUp,
+                ..
             } => self.checker.counts.catch_ups += 1,
             SessionEvent::Stopped => {
                 self.checker.counts.stops += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{self as session, Why};
+use push_protocol::session::user_agent::{self as session, DisconnectReason};
 use tokio::time::Instant;
 
 use super::{Task, takeover, why};
@@ -49,7 +49,7 @@ impl Task {
         }
     }
 
-    fn tell_disconnected(&mut self, why: Why, again_in: Option<Duration>) {
+    fn tell_disconnected(&mut self, why: DisconnectReason, again_in: Option<Duration>) {
         self.delayed_at = None;
         // The session closes no link that ended by itself.
         let said = self.explanation.take();

@@ -1,7 +1,7 @@
 //! Whether another user agent seems to use a copy of our state. The service takes both for one user agent, which has one channel:
 //! so each takes the channel from the other, again and again.
 
-use push_protocol::session::user_agent::{ChannelEnd, Why};
+use push_protocol::session::user_agent::{ChannelEnd, DisconnectReason};
 use tokio::time::Instant;
 
 use crate::defaults::{TAKEOVER_WITHIN, TAKEOVERS};
@@ -24,12 +24,14 @@ impl Takeovers {
     }
 
     /// Notes the end of a channel. Returns whether another user agent seems to take the channels.
-    pub(super) fn channel_ended(&mut self, why: Why, now: Instant) -> bool {
+    pub(super) fn channel_ended(&mut self, why: DisconnectReason, now: Instant) -> bool {
         let Some(lived) = self.connected_at.take().map(|since| now - since) else {
             return false;
         };
         self.in_a_row = match why {
-            Why::Ended(ChannelEnd::Closed(Some(1011) | None)) if lived < TAKEOVER_WITHIN => self.in_a_row + 1,
+            DisconnectReason::Ended(ChannelEnd::Closed(Some(1011) | None)) if lived < TAKEOVER_WITHIN => {
+                self.in_a_row + 1
+            }
             _ => 0,
         };
         self.in_a_row >= TAKEOVERS
@@ -52,7 +54,7 @@ mod tests {
             now += Duration::from_secs(seconds);
             takeovers.channel_ended(why, now)
         };
-        let closed = |code| Why::Ended(ChannelEnd::Closed(code));
+        let closed = |code| DisconnectReason::Ended(ChannelEnd::Closed(code));
         let taken = closed(Some(1011));
         assert_eq!(
             [lives(taken, 0), lives(closed(None), 20), lives(taken, 1)],
@@ -62,8 +64,8 @@ mod tests {
         for other in [
             closed(Some(1001)),
             closed(Some(1012)),
-            Why::Ended(ChannelEnd::Lost),
-            Why::NoAnswer,
+            DisconnectReason::Ended(ChannelEnd::Lost),
+            DisconnectReason::NoAnswer,
         ] {
             assert!(!lives(other, 1));
             assert_eq!([lives(taken, 1), lives(taken, 1)], [false; 2]);

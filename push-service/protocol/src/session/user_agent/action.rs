@@ -278,7 +278,7 @@ pub enum ChannelEnd {
 
 /// Why there is no channel any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
+pub enum DisconnectReason {
     /// It ended.
     Ended(ChannelEnd),
     /// It took too long to open.
@@ -316,7 +316,7 @@ pub enum Event {
     /// There is no channel.
     Disconnected {
         /// Why.
-        why: Why,
+        why: DisconnectReason,
         /// When the next attempt begins; `None`: not before the network changes or the application asks for something.
         again_in: Option<Duration>,
     },

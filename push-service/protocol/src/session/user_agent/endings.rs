@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, ChannelEnd, Event, Farewell, Why};
+use super::action::{Action, ChannelEnd, DisconnectReason, Event, Farewell};
 use super::{Phase, UserAgent};
 use crate::session::Moment;
 
@@ -22,7 +22,7 @@ impl UserAgent {
                 None => self.keepalive.channel_ended(live.silence_at_end(now)),
             }
         }
-        self.come_back(Why::Ended(ended), now, out);
+        self.come_back(DisconnectReason::Ended(ended), now, out);
     }
 
     /// Ends once the application's hands are empty, or have been full for
@@ -37,20 +37,23 @@ impl UserAgent {
     }
 
     /// Ends the channel ourselves.
-    pub(super) fn disconnect(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
+    pub(super) fn disconnect(&mut self, why: DisconnectReason, now: Moment, out: &mut Vec<Action>) {
         let farewell = match why {
-            Why::NotOpened | Why::NoAnswer => Farewell::TimedOut,
-            Why::NoWelcome | Why::Nonsense => Farewell::ProtocolError,
-            Why::Ended(_) | Why::CatchUp | Why::Forgotten | Why::Stopped => Farewell::Leaving,
+            DisconnectReason::NotOpened | DisconnectReason::NoAnswer => Farewell::TimedOut,
+            DisconnectReason::NoWelcome | DisconnectReason::Nonsense => Farewell::ProtocolError,
+            DisconnectReason::Ended(_)
+            | DisconnectReason::CatchUp
+            | DisconnectReason::Forgotten
+            | DisconnectReason::Stopped => Farewell::Leaving,
         };
         out.push(Action::Disconnect(farewell));
         self.come_back(why, now, out);
     }
 
-    fn come_back(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
+    fn come_back(&mut self, why: DisconnectReason, now: Moment, out: &mut Vec<Action>) {
         if self.is_useful(now) {
             self.backoff.reset();
-            if why != Why::Forgotten {
+            if why != DisconnectReason::Forgotten {
                 self.forgotten_since = None;
             }
         }
@@ -59,7 +62,7 @@ impl UserAgent {
         let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
         let not_before = match why {
             // The service's word, which no network changes.
-            Why::Ended(
+            DisconnectReason::Ended(
                 ChannelEnd::Refused {
                     retry_after: Some(_), ..
                 }
@@ -67,7 +70,7 @@ impl UserAgent {
             ) => until,
             // Firefox takes this for "not before another network" (WS-CLS-1), and so do services that say it. A change that
             // is reported need not be another network, so it's not at once.
-            Why::Ended(ChannelEnd::Closed(Some(4774))) => now.after(self.backoff.next(None)),
+            DisconnectReason::Ended(ChannelEnd::Closed(Some(4774))) => now.after(self.backoff.next(None)),
             _ => now,
         };
         self.phase = Phase::Waiting { until, not_before };
@@ -77,33 +80,35 @@ impl UserAgent {
     }
 
     /// How long to stay away (WS-CLS-1). `None`: until something changes.
-    fn wait_after(&mut self, why: Why, now: Moment) -> Option<Duration> {
+    fn wait_after(&mut self, why: DisconnectReason, now: Moment) -> Option<Duration> {
         match why {
             // Only a change of the network or a wish of the application ends this one.
-            Why::Ended(ChannelEnd::Closed(Some(4774))) => {
+            DisconnectReason::Ended(ChannelEnd::Closed(Some(4774))) => {
                 self.backoff.at_least(5);
                 return None;
             }
             // Busy, or in trouble: a service that says so means seconds, not milliseconds.
-            Why::Ended(ChannelEnd::Closed(Some(1013))) => self.backoff.at_least(3),
-            Why::Ended(ChannelEnd::Closed(Some(1008))) => self.backoff.at_least(5),
+            DisconnectReason::Ended(ChannelEnd::Closed(Some(1013))) => self.backoff.at_least(3),
+            DisconnectReason::Ended(ChannelEnd::Closed(Some(1008))) => self.backoff.at_least(5),
             // Refused as a mistake of ours: it goes on until a person changes something.
-            Why::Ended(ChannelEnd::Refused {
+            DisconnectReason::Ended(ChannelEnd::Refused {
                 status: 400..=428 | 430..=499,
                 ..
             }) => self.backoff.at_least(5),
-            Why::CatchUp => return Some(self.limits.backoff_least),
+            DisconnectReason::CatchUp => return Some(self.limits.backoff_least),
             _ => {}
         }
         let retry_after = match why {
-            Why::Ended(ChannelEnd::Refused { retry_after, .. }) => retry_after,
+            DisconnectReason::Ended(ChannelEnd::Refused { retry_after, .. }) => retry_after,
             _ => None,
         };
         let wait = self
             .backoff
             .next(retry_after.map(|asked| asked.min(self.limits.retry_after_most)));
         // Asked sooner, it would not be believed.
-        let since = self.forgotten_since.filter(|_| why == Why::Forgotten);
+        let since = self
+            .forgotten_since
+            .filter(|_| why == DisconnectReason::Forgotten);
         let apart = since.map(|since| since.after(self.limits.forgotten_apart).since(now));
         Some(wait.max(apart.unwrap_or_default()))
     }

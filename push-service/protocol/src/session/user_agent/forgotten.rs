@@ -16,7 +16,7 @@
 //! If the channel ends then, the next one begins with them. They are replaced in the step that keeps the first new
 //! subscription.
 
-use super::action::{Action, Why};
+use super::action::{Action, DisconnectReason};
 use super::durable::{Change, Stage};
 use super::names::Identity;
 use super::{Live, Phase, UserAgent};
@@ -49,7 +49,7 @@ impl UserAgent {
             self.forgotten_since = None;
         }
         self.forgotten_since.get_or_insert(now);
-        self.disconnect(Why::Forgotten, now, out);
+        self.disconnect(DisconnectReason::Forgotten, now, out);
         false
     }
 
@@ -141,7 +141,7 @@ impl UserAgent {
     /// as this channel was of no use.
     pub(super) fn renew_or_leave(&mut self, now: Moment, out: &mut Vec<Action>) {
         if self.is_renewing() && !self.requests.is_waiting() && self.stopping.is_none() {
-            self.disconnect(Why::Forgotten, now, out);
+            self.disconnect(DisconnectReason::Forgotten, now, out);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::UserAgent;
-use super::action::{Action, Disposition, GiveUpReason, Outcome, Why};
+use super::action::{Action, DisconnectReason, Disposition, GiveUpReason, Outcome};
 use super::backoff::doubled;
 use super::durable::Change;
 use super::held::{Message, MessageState};
@@ -156,7 +156,7 @@ impl UserAgent {
         }
         let has_room = self.held.shares.can_catch_up(&self.limits, self.is_alone());
         if has_room && self.is_live() && self.stopping.is_none() {
-            self.disconnect(Why::CatchUp, now, out);
+            self.disconnect(DisconnectReason::CatchUp, now, out);
         }
     }
 }

@@ -57,8 +57,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, ChannelEnd, Counters, Disposition, Event, Farewell, GiveUpReason, Limits,
-    NewSubscription, Outcome, Registered, Say, Unregistered, Why,
+    Action, Arrived, ChannelEnd, Counters, DisconnectReason, Disposition, Event, Farewell, GiveUpReason,
+    Limits, NewSubscription, Outcome, Registered, Say, Unregistered,
 };
 use backoff::Backoff;
 use cursor::Cursor;
@@ -244,7 +244,7 @@ impl UserAgent {
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => return,
         };
         let Some(identity) = identity else {
-            return self.disconnect(Why::NoWelcome, now, out);
+            return self.disconnect(DisconnectReason::NoWelcome, now, out);
         };
         if shown && self.durable.identity.as_ref() != Some(&identity) {
             if self.believe_or_ask_again(now, out) {
@@ -307,7 +307,7 @@ impl UserAgent {
             }
         }
         if self.is_connected() {
-            self.disconnect(Why::Nonsense, now, out);
+            self.disconnect(DisconnectReason::Nonsense, now, out);
         }
     }
 
@@ -339,8 +339,12 @@ impl UserAgent {
     /// Time has passed: everything whose time is at `now` or before happens.
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         match &self.phase {
-            Phase::Connecting { until } if *until <= now => self.disconnect(Why::NotOpened, now, out),
-            Phase::Greeting { until, .. } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
+            Phase::Connecting { until } if *until <= now => {
+                self.disconnect(DisconnectReason::NotOpened, now, out)
+            }
+            Phase::Greeting { until, .. } if *until <= now => {
+                self.disconnect(DisconnectReason::NoAnswer, now, out)
+            }
             Phase::Waiting { until, .. } if *until <= now && self.stopping.is_none() => {
                 self.connect(now, out);
             }
@@ -359,7 +363,7 @@ impl UserAgent {
         match live.pinged {
             Some(pinged) if pinged.at.after(self.limits.answer_within) <= now => {
                 self.keepalive.died(pinged.silence);
-                return self.disconnect(Why::NoAnswer, now, out);
+                return self.disconnect(DisconnectReason::NoAnswer, now, out);
             }
             None if live.probe_at <= now => {
                 // Of another network nothing is known: its silence tells nothing either.
@@ -374,7 +378,7 @@ impl UserAgent {
         }
         if self.requests.is_overdue(now) {
             self.keepalive.channel_ended(live.silence_at_end(now));
-            return self.disconnect(Why::NoAnswer, now, out);
+            return self.disconnect(DisconnectReason::NoAnswer, now, out);
         }
         self.ask(now, out);
     }

@@ -36,7 +36,7 @@ fn one_word_changes_nothing() {
     let Some(Event::Disconnected { why, again_in }) = test.events().pop() else {
         panic!("it is told")
     };
-    assert_eq!((why, again_in), (Why::Forgotten, Some(5 * SECOND)));
+    assert_eq!((why, again_in), (DisconnectReason::Forgotten, Some(5 * SECOND)));
     assert_eq!(test.welcomed_as("me"), identity("me"));
     assert!(test.agent.is_live() && test.said().is_empty());
     assert_eq!(test.agent.durable(), &before);

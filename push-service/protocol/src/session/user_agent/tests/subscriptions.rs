@@ -71,7 +71,7 @@ fn requests_are_refused_repeated_and_missed() {
         assert_eq!(test.said().len(), 1);
     }
     test.pass(10 * SECOND);
-    let why = Why::NoAnswer;
+    let why = DisconnectReason::NoAnswer;
     assert!(matches!(test.events()[..], [Event::Disconnected { why: w, .. }, ..] if w == why));
 }
 
