@@ -33,10 +33,10 @@ mod agent;
 mod alone;
 mod cluster;
 mod connectors;
-mod life;
 pub(crate) mod line;
 mod receiver;
 mod sender;
+mod stays;
 mod subscriber;
 
 /// Application servers that send at the same time.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::checker::{Checker, Connection, MessageKey, NodeNumber, Stage};
-use super::life::{Life, TICK};
+use super::stays::{Stays, TICK};
 use super::{Phase, SUBSCRIPTIONS, World};
 use crate::chance::Chance;
 use crate::user_agent::{Event, Notification, UserAgent, new_name};
@@ -21,7 +21,7 @@ pub(super) const TICKS_PER_CHANGE: usize = 60;
 
 /// What lasts from one connection to the next.
 struct Agent {
-    life: Life,
+    stays: Stays,
     uaid: Option<String>,
     /// Subscriptions that were confirmed and not ended.
     names: Vec<String>,
@@ -43,26 +43,26 @@ struct Visit {
 /// Lives until the test is over.
 pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
     let mut agent = Agent {
-        life: Life::new(world, number, chance),
+        stays: Stays::new(world, number, chance),
         uaid: None,
         names: Vec::new(),
     };
-    while agent.life.phase() != Phase::Leave {
-        let Some((node, connector)) = agent.life.next_connector().await else {
+    while agent.stays.phase() != Phase::Leave {
+        let Some((node, connector)) = agent.stays.next_connector().await else {
             return;
         };
         match UserAgent::try_connect(&connector, "/").await {
             Ok(socket) => agent.visit(node, socket).await,
             Err(_) => tokio::task::yield_now().await,
         }
-        agent.life.be_away().await;
+        agent.stays.be_away().await;
     }
 }
 
 impl Agent {
     /// One connection, from hello to its end.
     async fn visit(&mut self, node: NodeNumber, mut socket: UserAgent) {
-        let connection = self.checker().connection(self.life.number, node, Instant::now());
+        let connection = self.checker().connection(self.stays.number, node, Instant::now());
         let uaid = self.uaid.clone().unwrap_or_default();
         socket
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
@@ -84,12 +84,12 @@ impl Agent {
             pings: 0,
             asked: None,
         };
-        let goes_at = self.life.goes_at();
+        let goes_at = self.stays.goes_at();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 event = visit.socket.event() => match event {
-                    Event::Closed(closed) => return self.life.was_closed(&closed),
+                    Event::Closed(closed) => return self.stays.was_closed(&closed),
                     Event::Notification(notification) => self.arrived(&mut visit, notification),
                     Event::Pong(ping) => self.settled(&mut visit, &ping),
                     Event::Reply(reply) => self.replied(&mut visit, &reply),
@@ -98,7 +98,7 @@ impl Agent {
                     self.acknowledge(&mut visit).await;
                     self.change(&mut visit).await;
                     let is_settled = visit.hesitating.is_empty() && visit.sent.is_empty();
-                    if self.life.goes(visit.connection, goes_at, is_settled) {
+                    if self.stays.goes(visit.connection, goes_at, is_settled) {
                         return;
                     }
                 }
@@ -111,7 +111,7 @@ impl Agent {
         // An identity without a subscription is not kept, and a new one is no loss (WS-HEL-7).
         let known = self.uaid.as_ref().filter(|_| !self.names.is_empty());
         if known.is_some_and(|uaid| *uaid != given) {
-            let breach = format!("user agent {} was given another identity", self.life.number);
+            let breach = format!("user agent {} was given another identity", self.stays.number);
             self.checker().breach(breach);
         }
         self.uaid = Some(given);
@@ -126,7 +126,7 @@ impl Agent {
             text.as_deref(),
         );
         if let Some(key) = found {
-            let due = self.life.acknowledges_at();
+            let due = self.stays.acknowledges_at();
             let order = visit.hesitating.len();
             visit.hesitating.insert((due, order), (key, notification));
         }
@@ -173,13 +173,13 @@ impl Agent {
 
     /// Makes the first subscriptions, and later now and then one more or one less.
     async fn change(&mut self, visit: &mut Visit) {
-        let phase = self.life.phase();
+        let phase = self.stays.phase();
         if visit.asked.is_some() || phase > Phase::Storm {
             return;
         }
         let kind = if self.names.len() < SUBSCRIPTIONS {
             "register"
-        } else if phase == Phase::Storm && self.life.chance.one_in(TICKS_PER_CHANGE) {
+        } else if phase == Phase::Storm && self.stays.chance.one_in(TICKS_PER_CHANGE) {
             if self.names.len() > SUBSCRIPTIONS {
                 "unregister"
             } else {
@@ -207,20 +207,20 @@ impl Agent {
         let expected = visit.asked.take().filter(|(kind, name)| {
             reply["messageType"] == *kind && reply["channelID"] == *name && reply["status"] == 200
         });
-        let mut checker = self.life.world.checker();
+        let mut checker = self.stays.world.checker();
         match (expected, reply["pushEndpoint"].as_str()) {
             (Some(("register", name)), Some(push_resource)) => {
-                checker.subscribed(self.life.number, &name, push_resource);
+                checker.subscribed(self.stays.number, &name, push_resource);
                 self.names.push(name);
             }
             (Some(("unregister", name)), _) => checker.ends(&name, Stage::Ended(Instant::now())),
             // It exists or not: its push resource is not known.
             _ if reply["status"] == 500 && checker.storage_was_away() => {}
-            _ => checker.breach(format!("user agent {} was told {reply}", self.life.number)),
+            _ => checker.breach(format!("user agent {} was told {reply}", self.stays.number)),
         }
     }
 
     fn checker(&self) -> MutexGuard<'_, Checker> {
-        self.life.world.checker()
+        self.stays.world.checker()
     }
 }

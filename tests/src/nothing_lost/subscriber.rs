@@ -13,8 +13,8 @@ use http::{Method, StatusCode};
 
 use super::agent::TICKS_PER_CHANGE;
 use super::checker::{Checker, Connection, Deleted, MessageKey, NodeNumber, Remover, Stage};
-use super::life::{Life, TICK};
 use super::line::{Brought, Line, Manner, PUSH, SET, Watch};
+use super::stays::{Stays, TICK};
 use super::{Phase, SUBSCRIPTIONS, World};
 use crate::application_server::{Answer, Unanswered};
 use crate::chance::Chance;
@@ -23,7 +23,7 @@ use crate::{payload, within};
 
 /// What lasts from one connection to the next.
 struct Subscriber {
-    life: Life,
+    stays: Stays,
     manner: Manner,
     /// Where it asks.
     line: Option<Line>,
@@ -44,22 +44,22 @@ struct Visit {
 /// Lives until the test is over.
 pub(super) async fn live(world: Arc<World>, number: usize, manner: Manner, chance: Chance) {
     let mut subscriber = Subscriber {
-        life: Life::new(world, number, chance),
+        stays: Stays::new(world, number, chance),
         manner,
         line: None,
         set: None,
         subscriptions: Vec::new(),
     };
-    while subscriber.life.phase() != Phase::Leave {
+    while subscriber.stays.phase() != Phase::Leave {
         if subscriber.subscriptions.len() < SUBSCRIPTIONS {
             subscriber.subscribe().await;
             continue;
         }
-        let Some((node, connector)) = subscriber.life.next_connector().await else {
+        let Some((node, connector)) = subscriber.stays.next_connector().await else {
             return;
         };
         subscriber.visit(node, &connector).await;
-        subscriber.life.be_away().await;
+        subscriber.stays.be_away().await;
     }
 }
 
@@ -70,7 +70,7 @@ impl Subscriber {
             .set
             .clone()
             .expect("a user agent with subscriptions has a set");
-        let connection = self.checker().connection(self.life.number, node, Instant::now());
+        let connection = self.checker().connection(self.stays.number, node, Instant::now());
         let Ok(watch) = Watch::open(connector, &set, self.manner.clone()).await else {
             return tokio::task::yield_now().await;
         };
@@ -80,7 +80,7 @@ impl Subscriber {
             hesitating: BTreeMap::new(),
             arrivals: 0,
         };
-        let goes_at = self.life.goes_at();
+        let goes_at = self.stays.goes_at();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -94,7 +94,7 @@ impl Subscriber {
                 _ = tick.tick() => {
                     self.acknowledge(&mut visit).await;
                     self.change().await;
-                    if self.life.goes(visit.connection, goes_at, visit.hesitating.is_empty()) {
+                    if self.stays.goes(visit.connection, goes_at, visit.hesitating.is_empty()) {
                         return;
                     }
                 }
@@ -109,7 +109,7 @@ impl Subscriber {
             .arrived(visit.connection, push_resource, &url, text.as_deref());
         if let Some(key) = found {
             visit.arrivals += 1;
-            let due = (self.life.acknowledges_at(), visit.arrivals);
+            let due = (self.stays.acknowledges_at(), visit.arrivals);
             visit.hesitating.insert(due, (key, url));
         }
     }
@@ -119,7 +119,7 @@ impl Subscriber {
         if status == Some(StatusCode::NOT_FOUND) {
             self.breach("was told that its subscription set is not there");
         }
-        self.life.was_closed(&status);
+        self.stays.was_closed(&status);
     }
 
     /// DELETEs what is due, all at once. What is not answered is tried again.
@@ -132,7 +132,7 @@ impl Subscriber {
         let Some(line) = self.line().await else {
             return visit.hesitating.extend(due);
         };
-        let world = &self.life.world;
+        let world = &self.stays.world;
         let requests = due.into_iter().map(async |(at, (key, url))| {
             world.checker().acknowledges(key, Instant::now());
             let answer = within("a DELETE is answered or fails", line.delete(&url)).await;
@@ -164,7 +164,7 @@ impl Subscriber {
 
     /// Now and then one subscription more or one less.
     async fn change(&mut self) {
-        if self.life.phase() != Phase::Storm || !self.life.chance.one_in(TICKS_PER_CHANGE) {
+        if self.stays.phase() != Phase::Storm || !self.stays.chance.one_in(TICKS_PER_CHANGE) {
             return;
         }
         if self.subscriptions.len() > SUBSCRIPTIONS {
@@ -189,7 +189,7 @@ impl Subscriber {
         let push_resource = answer.link(PUSH).to_owned();
         self.set = Some(answer.link(SET).to_owned());
         self.checker()
-            .subscribed(self.life.number, &push_resource, &push_resource);
+            .subscribed(self.stays.number, &push_resource, &push_resource);
         let subscription = answer.header("location").to_owned();
         self.subscriptions.push((subscription, push_resource));
     }
@@ -222,8 +222,8 @@ impl Subscriber {
         if let Some(line) = self.line.take() {
             return Some(line);
         }
-        let connectors = &self.life.world.connectors;
-        let (_, connector) = connectors.any_but(None, &mut self.life.chance).await?;
+        let connectors = &self.stays.world.connectors;
+        let (_, connector) = connectors.any_but(None, &mut self.stays.chance).await?;
         Line::open(&connector).await.ok()
     }
 
@@ -235,11 +235,11 @@ impl Subscriber {
     }
 
     fn breach(&self, what: &str) {
-        let breach = format!("user agent {} {what}", self.life.number);
+        let breach = format!("user agent {} {what}", self.stays.number);
         self.checker().breach(breach);
     }
 
     fn checker(&self) -> MutexGuard<'_, Checker> {
-        self.life.world.checker()
+        self.stays.world.checker()
     }
 }

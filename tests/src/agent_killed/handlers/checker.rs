@@ -35,7 +35,7 @@ pub enum End {
 pub struct Checker {
     sent: Sent,
     /// All lives so far; the last one is the current one.
-    lives: Vec<Life>,
+    lives: Vec<AgentRun>,
     /// Runs that have begun and not ended, by life and process.
     runs: BTreeMap<(usize, i32), Run>,
     works: HashMap<Key, Work>,
@@ -47,9 +47,9 @@ pub struct Checker {
     breaches: Vec<String>,
 }
 
-/// A run of the user agent.
+/// A run of the user agent: a "life" in this trial.
 #[derive(Debug)]
-struct Life {
+struct AgentRun {
     /// How many handlers may run at once.
     jobs: usize,
     /// How it ended, if it has.
@@ -108,7 +108,7 @@ impl Checker {
 
     /// The user agent is started, and may run so many handlers at once. Returns the life's number.
     pub fn life_begins(&mut self, jobs: usize) -> usize {
-        self.lives.push(Life {
+        self.lives.push(AgentRun {
             jobs,
             end: None,
             ends: 0,
@@ -309,7 +309,7 @@ impl Checker {
     /// Whether the record of what was handled then may be missing. With one handler at a time, the next begins when the
     /// record is made. With more, the order in which they end is not the order of their records.
     fn is_in_doubt(&self, handled: Handled) -> bool {
-        let Life { jobs, end, ends, .. } = self.lives[handled.life];
+        let AgentRun { jobs, end, ends, .. } = self.lives[handled.life];
         let last = if jobs == 1 { 1 } else { 2 * jobs };
         matches!(end, Some(End::Killed | End::InHaste)) && handled.nth + last >= ends
     }

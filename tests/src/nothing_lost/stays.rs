@@ -1,4 +1,4 @@
-//! How a user agent lives, whatever it speaks: where it goes, how long it stays, when it comes back.
+//! The stays of a user agent, over any protocol: to which node it connects, for how long, and when it comes back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 /// How long a user agent that comes and goes is away, and how long it stays.
 const ABSENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_500));
 
-/// What lasts from one connection to the next.
-pub(super) struct Life {
+/// What decides the stays of one user agent, from one connection to the next.
+pub(super) struct Stays {
     pub(super) world: Arc<World>,
     pub(super) number: usize,
     pub(super) habit: Habit,
@@ -25,7 +25,7 @@ pub(super) struct Life {
     node: Option<NodeNumber>,
 }
 
-impl Life {
+impl Stays {
     pub(super) fn new(world: Arc<World>, number: usize, chance: Chance) -> Self {
         Self {
             habit: (world.habit)(number),
