@@ -101,7 +101,7 @@ pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
 
 /// How long a sentinel that did not answer is not asked again. Chosen: then it costs [`REDIS_PROOF_WITHIN`] once a
 /// second.
-pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
+pub const REDIS_SENTINEL_SILENT_FOR: Duration = SECOND;
 
 /// With `wait_replicas = "all"`, how long a replica that went away still counts as connected, so that nothing is confirmed
 /// without it (PR-41). Chosen: a primary whose replica was promoted is told so by sentinels within 20 s (eight, and two looks).

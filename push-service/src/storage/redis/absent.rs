@@ -12,13 +12,13 @@ use push_protocol::{SubscriptionId, UserAgentId};
 use super::Redis;
 use super::answers;
 use super::keys::bucket_of;
-use super::links::{Witness, Work};
+use super::links::{AskedPrimary, Work};
 use crate::storage::StorageError;
 
 impl Redis {
     /// The server that is asked about a user agent. Call this before the step that may find nothing.
-    pub(super) fn witness(&self, user_agent: UserAgentId) -> Witness {
-        self.runner.primaries.witness(bucket_of(user_agent))
+    pub(super) fn asked_primary(&self, user_agent: UserAgentId) -> AskedPrimary {
+        self.runner.primaries.asked_primary(bucket_of(user_agent))
     }
 
     /// Confirms that there is no such subscription, or, without `subscription`, no record. `false` if there is one:
@@ -31,20 +31,20 @@ impl Redis {
         &self,
         user_agent: UserAgentId,
         subscription: Option<SubscriptionId>,
-        witness: Witness,
+        asked: AskedPrimary,
     ) -> Result<bool, StorageError> {
         if self.runner.primaries.is_assured_by_replicas() {
             let looked = self.has(Work::Confirmed, user_agent, subscription).await?;
             return Ok(!looked);
         }
-        self.runner.primaries.prove(witness).await?;
+        self.runner.primaries.prove(asked).await?;
         Ok(true)
     }
 
     /// Confirms that a step found nothing, if that step wrote over [`Redis::confirmed`]: the server that answered has to prove
     /// that it still is the primary.
-    pub(super) async fn prove_primary(&self, witness: Witness) -> Result<(), StorageError> {
-        self.runner.primaries.prove(witness).await
+    pub(super) async fn prove_primary(&self, asked: AskedPrimary) -> Result<(), StorageError> {
+        self.runner.primaries.prove(asked).await
     }
 
     /// Whether a subscription exists, or, without `subscription`, a record. If not, it writes over

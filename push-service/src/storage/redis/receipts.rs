@@ -74,11 +74,11 @@ impl Redis {
         };
         let (url, numbers) = (url.packed(), numbers.packed());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
-        let (script, witness) = (&self.scripts.expect, self.witness(receipts));
+        let (script, asked) = (&self.scripts.expect, self.asked_primary(receipts));
         let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
         let answer = answers::receipt_expected(&answers::text(answer)?).map_err(unreadable)?;
         let is_none = answer == ReceiptExpected::NoReceiptSubscription;
-        if is_none && !self.is_absent(receipts, Some(RECEIPTS), witness).await? {
+        if is_none && !self.is_absent(receipts, Some(RECEIPTS), asked).await? {
             return Err(Self::contradictory());
         }
         Ok(answer)
@@ -97,7 +97,7 @@ impl Redis {
         };
         let packed: Vec<u8> = ends.iter().flat_map(pack).collect();
         let args: [&[u8]; 3] = [&numbers.packed(), &receipt_header(), &packed];
-        let (script, witness) = (&self.scripts.settle, self.witness(receipts));
+        let (script, asked) = (&self.scripts.settle, self.asked_primary(receipts));
         let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
         let SettledAnswer { seat, joined } = answers::whole(answer)?;
         // Receipts count for the store. All have the same size, and this node's clock gives about their number and expiry.
@@ -110,7 +110,7 @@ impl Redis {
         }
         // A receipt that is not expected is dropped for good.
         if (joined as usize) < ends.len() {
-            self.prove_primary(witness).await?;
+            self.prove_primary(asked).await?;
         }
         match seat {
             Some(seat) if joined == 0 => {
@@ -157,14 +157,14 @@ impl Redis {
         nonce: u64,
     ) -> Result<Traced, StorageError> {
         let (script, nonce) = (&self.scripts.trace, nonce.to_be_bytes());
-        let witness = self.witness(user_agent);
+        let asked = self.asked_primary(user_agent);
         match self
             .runner
             .run(self.confirmed, script, user_agent, &[&nonce])
             .await?
         {
             Value::Nil => {
-                self.prove_primary(witness).await?;
+                self.prove_primary(asked).await?;
                 Ok(Traced::Nothing)
             }
             answer => answers::traced(user_agent, &answers::text(answer)?).map_err(unreadable),

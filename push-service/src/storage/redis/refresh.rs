@@ -86,7 +86,7 @@ impl Redis {
     async fn refresh_one(&self, user_agent: UserAgentId, seat: Seat) -> Result<Refreshed, StorageError> {
         let (mine, numbers) = (layout::seat(Some(seat)), self.renewed().packed());
         let args: [&[u8]; 2] = [&mine, &numbers];
-        let witness = self.witness(user_agent);
+        let asked = self.asked_primary(user_agent);
         let answer = self
             .runner
             .run(Work::Step, &self.scripts.refresh, user_agent, &args)
@@ -100,7 +100,7 @@ impl Redis {
             return Ok(Refreshed::Held { last: FROM_THE_START });
         }
         // A record that reappeared meanwhile is compared next time.
-        if refreshed == Refreshed::Unknown && !self.is_absent(user_agent, None, witness).await? {
+        if refreshed == Refreshed::Unknown && !self.is_absent(user_agent, None, asked).await? {
             return Ok(Refreshed::Trouble);
         }
         Ok(refreshed)

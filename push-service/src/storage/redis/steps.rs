@@ -48,11 +48,11 @@ impl Storage for Redis {
         ];
         let (script, user_agent) = (&self.scripts.subscribe, subscribe.user_agent);
         for _ in 0..TWICE {
-            let witness = self.witness(user_agent);
+            let asked = self.asked_primary(user_agent);
             let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
             let subscribed = answers::subscribed(&answers::text(answer)?).map_err(unreadable)?;
             let is_unknown = subscribed == Subscribed::UnknownUserAgent;
-            if !is_unknown || self.is_absent(user_agent, None, witness).await? {
+            if !is_unknown || self.is_absent(user_agent, None, asked).await? {
                 return Ok(subscribed);
             }
         }
@@ -85,11 +85,11 @@ impl Storage for Redis {
         user_agent: UserAgentId,
         subscription: SubscriptionId,
     ) -> Result<bool, StorageError> {
-        let witness = self.witness(user_agent);
+        let asked = self.asked_primary(user_agent);
         if self.has(Work::Step, user_agent, Some(subscription)).await? {
             return Ok(true);
         }
-        let is_absent = self.is_absent(user_agent, Some(subscription), witness).await?;
+        let is_absent = self.is_absent(user_agent, Some(subscription), asked).await?;
         Ok(!is_absent)
     }
 
@@ -124,11 +124,11 @@ impl Storage for Redis {
         let user_agent = enqueue.user_agent;
         let subscription = Some(enqueue.subscription);
         for _ in 0..TWICE {
-            let witness = self.witness(user_agent);
+            let asked = self.asked_primary(user_agent);
             let answer = self.runner.run(work, script, user_agent, args).await?;
             let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
             let is_gone = matches!(accepted, Accepted::NoSubscription);
-            if !is_gone || self.is_absent(user_agent, subscription, witness).await? {
+            if !is_gone || self.is_absent(user_agent, subscription, asked).await? {
                 return Ok(self.enqueued(enqueue, accepted));
             }
         }
@@ -152,11 +152,11 @@ impl Storage for Redis {
         let numbers = numbers.packed();
         let args: [&[u8]; 4] = [&mine, &wanted, &scope, &numbers];
         let script = &self.scripts.attach;
-        let witness = self.witness(user_agent);
+        let asked = self.asked_primary(user_agent);
         let answer = self.runner.run(Work::Page, script, user_agent, &args).await?;
         let mut found = answers::list(answer)?;
         if found.is_none() {
-            if self.is_absent(user_agent, None, witness).await? {
+            if self.is_absent(user_agent, None, asked).await? {
                 return Ok(Attached::Unknown);
             }
             found = answers::list(self.runner.run(Work::Page, script, user_agent, &args).await?)?;
@@ -235,13 +235,13 @@ impl Storage for Redis {
             Confirm::Durably => self.confirmed,
             Confirm::Soon => Work::Step,
         };
-        let witness = self.witness(user_agent);
+        let asked = self.asked_primary(user_agent);
         let mut there = Vec::with_capacity(messages.len());
         for some in messages.chunks(REDIS_STEP_MESSAGES) {
             there.extend(self.acknowledge_some(work, user_agent, some, removal, by).await?);
         }
         if confirm == Confirm::Durably && there.contains(&false) {
-            self.prove_primary(witness).await?;
+            self.prove_primary(asked).await?;
         }
         Ok(there)
     }
@@ -296,11 +296,11 @@ impl Storage for Redis {
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
         for _ in 0..TWICE {
-            let witness = self.witness(user_agent);
+            let asked = self.asked_primary(user_agent);
             if let Some(record) = self.record(user_agent).await? {
                 return Ok(Some(record.report(self.retention, self.runner.now_ms())));
             }
-            if self.is_absent(user_agent, None, witness).await? {
+            if self.is_absent(user_agent, None, asked).await? {
                 return Ok(None);
             }
         }
@@ -385,10 +385,10 @@ impl Redis {
     async fn end_some(&self, user_agent: UserAgentId, which: &[u8]) -> Result<Option<Ending>, StorageError> {
         let empty_ms = millis(EMPTY_RECORD_KEPT).to_string();
         let args = [which, empty_ms.as_bytes()];
-        let (script, witness) = (&self.scripts.unsubscribe, self.witness(user_agent));
+        let (script, asked) = (&self.scripts.unsubscribe, self.asked_primary(user_agent));
         let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
         if answer == Value::Nil {
-            self.prove_primary(witness).await?;
+            self.prove_primary(asked).await?;
             return Ok(None);
         }
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;

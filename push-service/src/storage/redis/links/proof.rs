@@ -12,7 +12,7 @@
 //!
 //! One task asks for all waiting steps, so that many unknown user agents cost no more than one.
 //!
-//! **Invariant:** the questions for a witness are asked after the witness was handed in.
+//! **Invariant:** others are asked after [`Primaries::prove`] was called.
 //!
 //! What it deliberately does not know: what was said not to be there, and by which step.
 
@@ -33,7 +33,7 @@ use super::primary::Primary;
 use super::reply::{explained, text};
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_PROOF_WITHIN, REDIS_PROOFS_APART, REDIS_PROOFS_WAITING,
-    REDIS_WITNESS_SILENT_FOR,
+    REDIS_SENTINEL_SILENT_FOR,
 };
 use crate::storage::StorageError;
 use crate::storage::redis::bucket::Bucket;
@@ -74,7 +74,7 @@ impl Assurance {
 }
 
 /// The primary that a step is about to ask, if it has to prove its role when it finds nothing.
-pub(in crate::storage::redis) struct Witness(Option<(Bucket, Arc<Primary>)>);
+pub(in crate::storage::redis) struct AskedPrimary(Option<(Bucket, Arc<Primary>)>);
 
 impl Primaries {
     /// Whether "unknown" is confirmed by a write over [`Work::Confirmed`](super::Work::Confirmed).
@@ -83,22 +83,22 @@ impl Primaries {
     }
 
     /// Call this before a step, for [`Self::prove`].
-    pub(in crate::storage::redis) fn witness(&self, bucket: Bucket) -> Witness {
-        Witness(match &self.assurance {
+    pub(in crate::storage::redis) fn asked_primary(&self, bucket: Bucket) -> AskedPrimary {
+        AskedPrimary(match &self.assurance {
             Assurance::Others(_) => self.map.primary(bucket).map(|primary| (bucket, primary)),
             Assurance::Nothing | Assurance::Replicas => None,
         })
     }
 
-    /// Proves that the witness was primary when this was called, so that its earlier answer was true. Resolves at
+    /// Proves that the asked was primary when this was called, so that its earlier answer was true. Resolves at
     /// once if replicas confirm it, or if there is no other server to ask.
     ///
     /// # Errors
     ///
     /// [`StorageError::Unavailable`]: it is not the primary, or this was not confirmed within
     /// [`REDIS_ANSWER_WITHIN`].
-    pub(in crate::storage::redis) async fn prove(&self, witness: Witness) -> Result<(), StorageError> {
-        let (Assurance::Others(prover), Some((bucket, primary))) = (&self.assurance, witness.0) else {
+    pub(in crate::storage::redis) async fn prove(&self, asked: AskedPrimary) -> Result<(), StorageError> {
+        let (Assurance::Others(prover), Some((bucket, primary))) = (&self.assurance, asked.0) else {
             return Ok(());
         };
         // The servers may just be learning of a failover that has ended.
@@ -122,7 +122,7 @@ impl Primaries {
     }
 }
 
-/// Asks for all waiting witnesses.
+/// Asks for all waiting steps.
 pub(super) struct Prover {
     jobs: mpsc::Sender<Job>,
     _task: AbortOnDropHandle<()>,
@@ -226,7 +226,7 @@ impl Sentinel {
             Ok(_) => None,
             Err(_) => {
                 self.link = None;
-                Some(now + REDIS_WITNESS_SILENT_FOR)
+                Some(now + REDIS_SENTINEL_SILENT_FOR)
             }
         };
         asked
