@@ -53,7 +53,7 @@ use self::due::Due;
 pub use self::founding::Found;
 use self::links::{ChannelHandler as _, Primaries, Work};
 use self::presence::Presence;
-use self::receipts::Turns;
+use self::receipts::NextBuckets;
 pub use self::replicas::WaitReplicas;
 use self::runner::Runner;
 use self::scripts::Scripts;
@@ -140,7 +140,7 @@ pub struct Redis {
     confirmed: Work,
     due: Due,
     doubts: Arc<Doubts>,
-    turns: Turns,
+    next_buckets: NextBuckets,
     presence: Arc<Presence>,
     senders: Arc<Senders>,
     background: Background,
@@ -188,7 +188,7 @@ impl Redis {
             confirmed,
             due: Due::default(),
             doubts: Arc::new(Doubts::new(options.doubted_for)),
-            turns: Turns::default(),
+            next_buckets: NextBuckets::default(),
             background,
         };
         redis.start();

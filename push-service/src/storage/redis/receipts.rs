@@ -32,25 +32,25 @@ use crate::storage::{
 
 /// Where the next look continues, so that no bucket is always the last.
 #[derive(Default)]
-pub(super) struct Turns {
-    owing: Turn,
-    overdue: Turn,
+pub(super) struct NextBuckets {
+    owing: NextBucket,
+    overdue: NextBucket,
 }
 
 /// The bucket from which the next look begins.
 #[derive(Default)]
-struct Turn(AtomicU16);
+struct NextBucket(AtomicU16);
 
-impl Turn {
+impl NextBucket {
     /// What was found, from that bucket on, in a circle.
-    fn in_turn<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
+    fn from_next<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
         let from = usize::from(self.0.load(Ordering::Relaxed));
         let first = found.partition_point(|(bucket, _)| bucket.index() < from);
         found.rotate_left(first);
         found
     }
 
-    fn go_on_behind(&self, bucket: Bucket) {
+    fn continue_behind(&self, bucket: Bucket) {
         let next = u16::try_from(bucket.index()).map_or(0, |index| (index + 1) % BUCKETS);
         self.0.store(next, Ordering::Relaxed);
     }
@@ -175,12 +175,16 @@ impl Redis {
     /// to ask.
     pub(super) async fn all_owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         let mut owing = Vec::new();
-        for (bucket, members) in self.turns.owing.in_turn(self.due_by(OWING, limit).await?) {
+        for (bucket, members) in self
+            .next_buckets
+            .owing
+            .from_next(self.due_by(OWING, limit).await?)
+        {
             for member in members {
                 owing.push(answers::spelled(&member).map_err(unreadable)?);
             }
             if owing.len() >= limit {
-                self.turns.owing.go_on_behind(bucket);
+                self.next_buckets.owing.continue_behind(bucket);
                 break;
             }
         }
@@ -193,8 +197,8 @@ impl Redis {
     pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
         let found = self.due_by(DEADLINES, 1).await?;
         let share = limit.div_ceil(found.len().max(1)).clamp(1, RECEIPT_STEP);
-        let in_turn = self.turns.overdue.in_turn(found);
-        let mut waiting: VecDeque<Bucket> = in_turn.into_iter().map(|(bucket, _)| bucket).collect();
+        let found = self.next_buckets.overdue.from_next(found);
+        let mut waiting: VecDeque<Bucket> = found.into_iter().map(|(bucket, _)| bucket).collect();
         let (mut overdue, mut trouble) = (Vec::new(), None);
         while overdue.len() < limit && !waiting.is_empty() {
             let room = limit - overdue.len();
@@ -212,7 +216,7 @@ impl Redis {
                     }
                     Err(error) => trouble = Some(error),
                 }
-                self.turns.overdue.go_on_behind(bucket);
+                self.next_buckets.overdue.continue_behind(bucket);
             }
         }
         match trouble {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::action::{Action, Event, GiveUpReason, Limits};
 use super::backoff::doubled;
 use super::durable::Change;
-use super::held::{FailureStreak, MessageState, Outage, Turns};
+use super::held::{ChannelSchedule, FailureStreak, MessageState, Outage};
 use super::names::MessageKey;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
@@ -78,13 +78,13 @@ impl UserAgent {
         }
         let wait = pause_of(&self.limits, failures);
         let again_in = self.backoff.spread(wait);
-        let mut turns = outage.map(|outage| outage.turns).unwrap_or_default();
-        self.take_turns(name, failures, now, &mut turns);
+        let mut schedule = outage.map(|outage| outage.schedule).unwrap_or_default();
+        self.schedule_channel(name, failures, now, &mut schedule);
         let outage = Outage {
             until: now.after(again_in),
             failures,
             is_trying: false,
-            turns,
+            schedule,
         };
         self.held.shares.update(name, |share| share.outage = Some(outage));
         out.push(Action::Tell(Event::Paused { name, again_in }));
@@ -92,7 +92,13 @@ impl UserAgent {
 
     /// A message of a paused subscription was tried, and so many before it. Wants a new channel if what is with the service is to be
     /// tried now.
-    fn take_turns(&mut self, name: SubscriptionName, failures: u32, now: Moment, turns: &mut Turns) {
+    fn schedule_channel(
+        &mut self,
+        name: SubscriptionName,
+        failures: u32,
+        now: Moment,
+        schedule: &mut ChannelSchedule,
+    ) {
         let is_quiet = matches!(&self.phase, Phase::Live(live) if live.brought.after(QUIET) <= now);
         // A round of fetching ends by itself.
         if !is_quiet && !self.wishes.are_fetched() {
@@ -106,8 +112,8 @@ impl UserAgent {
             false => share.set_aside.least_tries(),
         };
         let is_turn = least.is_some_and(|least| self.held.of(name).all(|(_, message)| message.tries > least));
-        if is_turn && turns.is_next(failures) {
-            turns.advance(failures);
+        if is_turn && schedule.is_next(failures) {
+            schedule.advance(failures);
             self.held.shares.update(name, |share| share.wants_others = true);
         }
     }

@@ -21,7 +21,7 @@ mod shares;
 use std::collections::BTreeMap;
 
 pub(super) use message::{Message, MessageState};
-pub(super) use outage::{FailureStreak, Outage, Turns};
+pub(super) use outage::{ChannelSchedule, FailureStreak, Outage};
 use shares::Shares;
 
 use super::names::MessageKey;

@@ -38,17 +38,17 @@ pub(crate) struct Outage {
     /// A message is being tried.
     pub(crate) is_trying: bool,
     /// When another channel may bring other messages to be tried.
-    pub(crate) turns: Turns,
+    pub(crate) schedule: ChannelSchedule,
 }
 
 /// The tries that have to fail until a new channel is opened for the sake of a paused subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct ChannelSchedule {
     channels: u32,
     next: u32,
 }
 
-impl Turns {
+impl ChannelSchedule {
     /// So many tries have failed. Whether there may be a new channel.
     pub(crate) fn is_next(self, failures: u32) -> bool {
         failures >= self.next
@@ -84,12 +84,12 @@ mod tests {
     /// PR-45: a paused subscription gets its first new channel at once, then after 1, 2, 4, 8, and each 16 tries.
     #[test]
     fn channels_for_a_pause_are_few() {
-        let mut turns = Turns::default();
+        let mut schedule = ChannelSchedule::default();
         let at: Vec<_> = (0..70)
             .filter(|failures| {
-                let is_next = turns.is_next(*failures);
+                let is_next = schedule.is_next(*failures);
                 if is_next {
-                    turns.advance(*failures);
+                    schedule.advance(*failures);
                 }
                 is_next
             })
