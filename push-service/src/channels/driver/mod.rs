@@ -4,10 +4,10 @@
 //! flight, the acknowledgements that storage does not have yet, the channel's share of the node's delivery bytes, and the marks
 //! that others set. A kind of channel (WebSocket, monitor, QUIC) owns a connection and a `Driver`. It supplies three things:
 //!
-//! - **How to send**: it carries out each [`Order`].
+//! - **How to send**: it carries out each [`ChannelCommand`].
 //! - **When it can send**: it tells the session with `set_writable`, and says with [`Driver::keep_share`] how many bytes of bodies it
 //!   still has to write.
-//! - **How it closes**: on [`Order::Close`] it tells its peer why; then it calls [`Driver::end`] and [`Driver::leave`].
+//! - **How it closes**: on [`ChannelCommand::Close`] it tells its peer why; then it calls [`Driver::end`] and [`Driver::leave`].
 //!
 //! It also tells the session what its peer said (`hello`, `acknowledge`, `heard`, `refused`, `set_wanted`).
 //!
@@ -16,7 +16,7 @@
 //! ```text
 //! begin_poll ─► take_marks ─► take_wake_ups ─► take_steps ─► the kind reads its peer
 //!                                                                     │
-//!   end_poll ◄─ the kind writes to its peer ◄─ start_steps ◄─ perform each action ─► orders for the kind
+//!   end_poll ◄─ the kind writes to its peer ◄─ start_steps ◄─ perform each action ─► commands for the kind
 //! ```
 //!
 //! Guarantees:
@@ -105,9 +105,9 @@ enum AttachState {
     NoSeat,
 }
 
-/// What only the kind of channel can do.
+/// What the session decided and only the kind of channel can do.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum ChannelCommand {
     /// Answer the hello with this identity.
     Welcome(UserAgentIdentity),
     /// Write this message.
@@ -235,18 +235,18 @@ impl Driver {
     }
 
     /// Does what the session decided, or returns what only the kind of channel can do.
-    pub(super) fn perform(&mut self, action: Action) -> Option<Order> {
-        let order = match action {
-            Action::Offer(message) => Order::Offer(message),
+    pub(super) fn perform(&mut self, action: Action) -> Option<ChannelCommand> {
+        let command = match action {
+            Action::Offer(message) => ChannelCommand::Offer(message),
             Action::Welcome { identity, fresh } => {
                 if fresh {
                     self.shared.registry.claim(&mut self.entry, identity.id());
                 }
-                Order::Welcome(identity)
+                ChannelCommand::Welcome(identity)
             }
-            Action::Ping => Order::Ping,
-            Action::Ended(which) => Order::Ended(which),
-            Action::Close(reason) => Order::Close(reason),
+            Action::Ping => ChannelCommand::Ping,
+            Action::Ended(which) => ChannelCommand::Ended(which),
+            Action::Close(reason) => ChannelCommand::Close(reason),
             Action::Attach { user_agent, head } => {
                 self.begin_attach(user_agent, head);
                 return None;
@@ -274,7 +274,7 @@ impl Driver {
                 return None;
             }
         };
-        Some(order)
+        Some(command)
     }
 
     /// Whose the channel's task is, for the log.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::PollSender;
 
-use super::{Driver, Order};
+use super::{ChannelCommand, Driver};
 use crate::channels::rig::{ATTACHING, Rig};
 use crate::channels::shared::Shared;
 use crate::defaults::{ANSWER_WITHIN, CHANNEL_TICK, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
@@ -90,13 +90,13 @@ impl MemoryChannel {
         let busy = !actions.is_empty();
         for action in actions {
             match self.driver.perform(action) {
-                Some(Order::Offer(message)) => self.unsent.push_back(message),
-                Some(Order::Ping) => self.driver.session.heard(now),
-                Some(Order::Close(reason)) => {
+                Some(ChannelCommand::Offer(message)) => self.unsent.push_back(message),
+                Some(ChannelCommand::Ping) => self.driver.session.heard(now),
+                Some(ChannelCommand::Close(reason)) => {
                     self.closed.take().map(|closed| closed.send(reason));
                     self.end();
                 }
-                Some(Order::Welcome(_) | Order::Ended(_)) | None => {}
+                Some(ChannelCommand::Welcome(_) | ChannelCommand::Ended(_)) | None => {}
             }
         }
         busy

@@ -25,7 +25,7 @@ use super::connection::MonitorLink;
 use super::finish::Finish;
 use super::request::Monitor;
 use crate::broker::QueueKind;
-use crate::channels::driver::{Driver, Order};
+use crate::channels::driver::{ChannelCommand, Driver};
 use crate::channels::shared::Shared;
 use crate::defaults::MONITORS_PER_SESSION;
 use crate::metrics::Closed;
@@ -220,12 +220,12 @@ impl MonitorTask {
                 continue;
             }
             match self.driver.perform(action) {
-                Some(Order::Offer(message)) => self.queue.push_back(Offered::new(message, now)),
-                Some(Order::Ping) => self.ping(now),
-                Some(Order::Ended(which)) => self.ended(which, now),
-                Some(Order::Close(reason)) => self.close(reason, now),
+                Some(ChannelCommand::Offer(message)) => self.queue.push_back(Offered::new(message, now)),
+                Some(ChannelCommand::Ping) => self.ping(now),
+                Some(ChannelCommand::Ended(which)) => self.ended(which, now),
+                Some(ChannelCommand::Close(reason)) => self.close(reason, now),
                 // The user agent of a monitor is known from the start, and nothing waits for a welcome.
-                Some(Order::Welcome(_)) | None => {}
+                Some(ChannelCommand::Welcome(_)) | None => {}
             }
         }
         busy

@@ -31,7 +31,7 @@ use self::paying::Slowed;
 use self::requests::StorageReply;
 use self::scratch::Scratch;
 use super::Guard;
-use super::driver::{Driver, Order, poll_step};
+use super::driver::{ChannelCommand, Driver, poll_step};
 use super::shared::Shared;
 use crate::defaults::{COST_FRAME, FRAME_BYTES};
 use crate::metrics::{Channel, ChannelKind, Closed};
@@ -185,21 +185,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         for action in actions.drain(..) {
             busy = true;
             match self.driver.perform(action) {
-                Some(Order::Offer(message)) => {
+                Some(ChannelCommand::Offer(message)) => {
                     self.driver.offered(&message);
                     write_notification(&mut scratch.out, &message);
                 }
-                Some(Order::Welcome(identity)) => {
+                Some(ChannelCommand::Welcome(identity)) => {
                     self.is_welcome = true;
                     write_hello(&mut scratch.out, &identity);
                 }
-                Some(Order::Ping) => write_ping(&mut scratch.out, None, b""),
-                Some(Order::Close(reason)) => {
+                Some(ChannelCommand::Ping) => write_ping(&mut scratch.out, None, b""),
+                Some(ChannelCommand::Close(reason)) => {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
                     self.begin_end(closed_for(reason), false, now);
                 }
                 // A user agent knows what it unregisters. It learns at its next hello what others have ended.
-                Some(Order::Ended(_)) | None => {}
+                Some(ChannelCommand::Ended(_)) | None => {}
             }
         }
         scratch.actions = actions;

@@ -58,7 +58,7 @@ use self::readers::Readers;
 use self::store::Store;
 use self::trouble::{Failure, Gauges};
 use self::watchdog::Calls;
-use self::writer::{Order, Record, Request};
+use self::writer::{Record, Request, WriterCommand};
 use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
@@ -107,7 +107,7 @@ pub struct Embedded {
     room: Room,
     swept_to_ms: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    writer: Sender<Order>,
+    writer: Sender<WriterCommand>,
     readers: Readers,
     leases: Mutex<Leases>,
 }
@@ -195,14 +195,14 @@ impl Embedded {
     /// Keeps a value of the store about itself, durably.
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
         let (reply, kept) = commit_replies::channel();
-        self.order(Order::Own(key, value, reply))?;
+        self.command(WriterCommand::Own(key, value, reply))?;
         self.wait_for(kept).await
     }
 
     /// Resolves when everything that was decided before is durable.
     async fn sync(&self) -> Result<(), StorageError> {
         let (reply, synced) = commit_replies::channel();
-        self.order(Order::Sync(reply))?;
+        self.command(WriterCommand::Sync(reply))?;
         self.wait_for(synced).await
     }
 
@@ -218,7 +218,7 @@ impl Embedded {
     /// Resolves when everything that was decided before is in the store, synced or not.
     async fn pass(&self) -> Result<(), StorageError> {
         let (passing, passed) = oneshot::channel();
-        self.order(Order::Pass(passing))?;
+        self.command(WriterCommand::Pass(passing))?;
         tokio::select! {
             biased;
             passed = passed => passed.map_err(|_| self.ended())?,
@@ -322,12 +322,12 @@ impl Embedded {
         let request = request(user_agent, cell, changes, reply);
         shard.weigh(user_agent);
         permit.forget();
-        self.order(Order::Step(request))?;
+        self.command(WriterCommand::Step(request))?;
         Ok(Some((outcome, durable)))
     }
 
-    fn order(&self, order: Order) -> Result<(), StorageError> {
-        self.writer.send(order).map_err(|_| self.ended())
+    fn command(&self, command: WriterCommand) -> Result<(), StorageError> {
+        self.writer.send(command).map_err(|_| self.ended())
     }
 
     /// Why the writer no longer answers.

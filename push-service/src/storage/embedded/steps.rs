@@ -8,7 +8,7 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentI
 
 use super::layout::SEALING_FINGERPRINT_KEY;
 use super::store::Store;
-use super::writer::Order;
+use super::writer::WriterCommand;
 use super::{Embedded, commit_replies};
 use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, ExportPosition, Exported, Imported, Portable};
@@ -305,7 +305,7 @@ impl Storage for Embedded {
 
     async fn close(&self) -> Result<(), StorageError> {
         let (reply, closed) = commit_replies::channel();
-        let synced = match self.order(Order::Close(reply)) {
+        let synced = match self.command(WriterCommand::Close(reply)) {
             Ok(()) => self.wait_for(closed).await,
             // Closed before.
             Err(_) => Ok(()),

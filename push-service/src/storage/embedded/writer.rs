@@ -51,9 +51,9 @@ pub(super) enum Record {
     Delete,
 }
 
-/// What the writer is asked for.
+/// What steps ask of the writer.
 #[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
-pub(super) enum Order {
+pub(super) enum WriterCommand {
     Step(Request),
     /// A value of the store about itself.
     Own(&'static [u8], Vec<u8>, Replier),
@@ -65,13 +65,13 @@ pub(super) enum Order {
     Close(Replier),
 }
 
-/// Starts the thread. It ends after [`Order::Close`], or when all senders are dropped.
+/// Starts the thread. It ends after [`WriterCommand::Close`], or when all senders are dropped.
 pub(super) fn start(
     store: Store,
     state: StoreState,
     shared: Arc<Shared>,
     watched: Watched,
-) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
+) -> std::io::Result<(Sender<WriterCommand>, JoinHandle<()>)> {
     let (send, receive) = channel();
     let writer = Writer {
         _watch: Watch::new(&shared, "writer"),
@@ -89,19 +89,19 @@ pub(super) fn start(
 }
 
 struct Writer {
-    /// First, so that it is dropped before the orders that wait in `receive`.
+    /// First, so that it is dropped before the commands that wait in `receive`.
     _watch: Watch,
     _watched: Watched,
     store: Store,
     state: StoreState,
     shared: Arc<Shared>,
-    receive: Receiver<Order>,
+    receive: Receiver<WriterCommand>,
     due: Due,
     /// User agents whose outboxes got entries since the last sync: told of when these are synced.
     filled_outboxes: Vec<UserAgentId>,
 }
 
-/// What the writer has to do when no order comes.
+/// What the writer has to do when no command comes.
 #[derive(Clone, Copy)]
 enum Due {
     Nothing,
@@ -151,7 +151,7 @@ impl Writer {
         }
     }
 
-    fn next(&self) -> Result<Order, RecvTimeoutError> {
+    fn next(&self) -> Result<WriterCommand, RecvTimeoutError> {
         match self.due {
             Due::Sync(due) | Due::Mark(due) => {
                 let left = due.saturating_duration_since(Instant::now());
@@ -161,13 +161,15 @@ impl Writer {
         }
     }
 
-    /// Takes the orders that have arrived, and gives the permits of their steps back.
-    fn gather(&self, first: Order) -> Turn {
+    /// Takes the commands that have arrived, and gives the permits of their steps back.
+    fn gather(&self, first: WriterCommand) -> Turn {
         let mut turn = Turn::default();
         turn.add(first);
         while turn.close.is_none() && turn.steps.len() < STORE_BATCH_STEPS {
-            let Ok(order) = self.receive.try_recv() else { break };
-            turn.add(order);
+            let Ok(command) = self.receive.try_recv() else {
+                break;
+            };
+            turn.add(command);
         }
         self.shared.permits.add_permits(turn.steps.len());
         turn
@@ -326,19 +328,19 @@ impl Writer {
 }
 
 impl Turn {
-    fn add(&mut self, order: Order) {
-        match order {
-            Order::Step(mut request) => {
+    fn add(&mut self, command: WriterCommand) {
+        match command {
+            WriterCommand::Step(mut request) => {
                 self.waiting.extend(request.reply.take());
                 self.steps.push(request);
             }
-            Order::Own(key, value, reply) => {
+            WriterCommand::Own(key, value, reply) => {
                 self.waiting.push(reply);
                 self.own.push((key, value));
             }
-            Order::Pass(passing) => self.passing.push(passing),
-            Order::Sync(reply) => self.syncing.push(reply),
-            Order::Close(reply) => self.close = Some(reply),
+            WriterCommand::Pass(passing) => self.passing.push(passing),
+            WriterCommand::Sync(reply) => self.syncing.push(reply),
+            WriterCommand::Close(reply) => self.close = Some(reply),
         }
     }
 }

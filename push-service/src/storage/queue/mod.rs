@@ -30,7 +30,7 @@ use push_protocol::{
     Topic, UserAgentId,
 };
 
-use self::order::Order;
+use self::order::EvictionOrder;
 use super::clock::{Now, millis};
 use super::reports::LastSeen;
 use super::{
@@ -69,7 +69,7 @@ pub(super) struct UserAgent {
     /// The bytes that wait, of all subscriptions.
     pub(super) total_bytes: u64,
     /// The eviction order of a long queue that was full.
-    pub(super) order: Option<Box<Order>>,
+    pub(super) order: Option<Box<EvictionOrder>>,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) to_free: Vec<MessageNumber>,
     pub(super) receipt_state: ReceiptState,

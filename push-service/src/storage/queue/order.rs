@@ -16,7 +16,7 @@ use crate::defaults::{ORDER_BELOW, ORDER_FROM};
 
 /// The waiting messages, sorted by the rules of eviction (PR-23).
 #[derive(Default, Debug)]
-pub(in crate::storage) struct Order {
+pub(in crate::storage) struct EvictionOrder {
     /// Each subscription's messages, least urgent first; of equal urgency, the oldest first.
     victims: BTreeSet<(SubscriptionId, Urgency, MessageNumber)>,
     /// Subscriptions with waiting messages, the largest share of bytes first; of equal ones, the smaller id first.
@@ -25,7 +25,7 @@ pub(in crate::storage) struct Order {
     expiries: BTreeSet<(u64, MessageNumber)>,
 }
 
-impl Order {
+impl EvictionOrder {
     fn of(subscriptions: &[Subscription], waiting: &Index) -> Self {
         let shares = subscriptions.iter().filter(|s| s.share != Share::default());
         let mut order = Self {
@@ -83,7 +83,7 @@ impl UserAgent {
     /// Makes the order of a long queue.
     pub(super) fn be_ordered(&mut self) {
         if self.order.is_none() && self.waiting.len() >= ORDER_FROM {
-            self.order = Some(Box::new(Order::of(&self.subscriptions, &self.waiting)));
+            self.order = Some(Box::new(EvictionOrder::of(&self.subscriptions, &self.waiting)));
         }
     }
 
