@@ -62,7 +62,7 @@ pub const STORE_MARK_AFTER: Duration = Duration::from_millis(50);
 /// Bodies longer than this stand apart from their message's header, in bytes (PR-43). Chosen: loading a cold user agent
 /// with 1,000 messages then reads at most some 2 MB, whatever their bodies; usual messages are shorter, and need no second
 /// entry in a commit.
-pub const STORE_BODY_APART_BYTES: usize = 2_048;
+pub const STORE_SEPARATE_BODY_BYTES: usize = 2_048;
 
 /// Torn ends of journals that are kept beside the store. Chosen: a few, for the operator to examine after a power
 /// loss; the store needs none.

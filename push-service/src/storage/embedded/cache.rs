@@ -21,7 +21,7 @@ use push_protocol::{MessageNumber, UserAgentId};
 use tokio::sync::oneshot;
 
 use super::store;
-use super::writer::Request;
+use super::writer::StepWrites;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
 use crate::storage::by_user_agent::ByUserAgent;
 use crate::storage::queue::{Subscription, UserAgent, Waiting};
@@ -46,16 +46,16 @@ pub(super) struct Shard {
 
 enum Slot {
     Loading(Vec<oneshot::Sender<Loaded>>),
-    Ready(Box<Cell>),
+    Ready(Box<CachedAgent>),
 }
 
 /// A cached user agent.
-pub(super) struct Cell {
+pub(super) struct CachedAgent {
     pub(super) state: UserAgent,
     /// Requests that the writer has not committed yet.
     pub(super) uncommitted: u32,
-    /// Whether a body of one of its messages may be stored apart on disk.
-    pub(super) bodies_apart: bool,
+    /// Whether a body of one of its messages may be stored separately on disk.
+    pub(super) has_separate_bodies: bool,
     touched: bool,
     bytes: usize,
 }
@@ -66,9 +66,9 @@ struct Resting {
     last: MessageNumber,
 }
 
-/// Where the state of a user agent is that a step needs.
-pub(super) enum Warmth {
-    AtHand,
+/// What the cache has of a user agent.
+pub(super) enum CacheLookup {
+    Cached,
     /// A load is under way: wait.
     Loading(oneshot::Receiver<Loaded>),
     /// Not in the cache: load it, call [`Cache::fill`], and wait.
@@ -96,19 +96,19 @@ impl Cache {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn ask(&self, user_agent: UserAgentId) -> Warmth {
+    pub(super) fn look_up(&self, user_agent: UserAgentId) -> CacheLookup {
         let (loaded, wait) = oneshot::channel();
         match self.shard(user_agent).slots.entry(user_agent) {
             Entry::Occupied(mut slot) => match slot.get_mut() {
-                Slot::Ready(_) => Warmth::AtHand,
+                Slot::Ready(_) => CacheLookup::Cached,
                 Slot::Loading(waiters) => {
                     waiters.push(loaded);
-                    Warmth::Loading(wait)
+                    CacheLookup::Loading(wait)
                 }
             },
             Entry::Vacant(slot) => {
                 slot.insert(Slot::Loading(vec![loaded]));
-                Warmth::Cold(wait)
+                CacheLookup::Cold(wait)
             }
         }
     }
@@ -132,7 +132,7 @@ impl Cache {
     }
 
     /// Takes note of a committed request: bodies can be read from the store now.
-    pub(super) fn committed(&self, request: &Request) {
+    pub(super) fn committed(&self, request: &StepWrites) {
         let mut shard = self.shard(request.user_agent);
         let Some(cell) = shard.cell(request.user_agent) else {
             return;
@@ -150,13 +150,13 @@ impl Cache {
 
 impl Shard {
     /// The user agent, if it is in the cache.
-    pub(super) fn touch(&mut self, user_agent: UserAgentId) -> Option<&mut Cell> {
+    pub(super) fn touch(&mut self, user_agent: UserAgentId) -> Option<&mut CachedAgent> {
         let cell = self.cell(user_agent)?;
         cell.touched = true;
         Some(cell)
     }
 
-    fn cell(&mut self, user_agent: UserAgentId) -> Option<&mut Cell> {
+    fn cell(&mut self, user_agent: UserAgentId) -> Option<&mut CachedAgent> {
         match self.slots.get_mut(&user_agent) {
             Some(Slot::Ready(cell)) => Some(cell),
             _ => None,
@@ -183,7 +183,7 @@ impl Shard {
 
     /// Removes a user agent without any state, so that requests for unknown user agents do not evict known ones.
     pub(super) fn forget_if_blank(&mut self, user_agent: UserAgentId) {
-        let is_blank = |cell: &mut Cell| cell.uncommitted == 0 && cell.state.is_blank();
+        let is_blank = |cell: &mut CachedAgent| cell.uncommitted == 0 && cell.state.is_blank();
         if !self.cell(user_agent).is_some_and(is_blank) {
             return;
         }
@@ -201,17 +201,17 @@ impl Shard {
     fn admit(&mut self, user_agent: UserAgentId, loaded: store::Loaded) {
         let store::Loaded {
             mut state,
-            bodies_apart,
+            has_separate_bodies,
         } = loaded;
         if let Some(resting) = self.resting.remove(&user_agent) {
             state.seat = Some(resting.seat);
             state.last = state.last.max(resting.last);
         }
         let bytes = bytes_of(&state);
-        let cell = Cell {
+        let cell = CachedAgent {
             state,
             uncommitted: 0,
-            bodies_apart,
+            has_separate_bodies,
             touched: true,
             bytes,
         };
@@ -255,7 +255,7 @@ impl Shard {
 
 /// About how much memory a cached user agent takes, in bytes.
 fn bytes_of(state: &UserAgent) -> usize {
-    let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<Cell>();
+    let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<CachedAgent>();
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
     let waiting = state.waiting.len() * size_of::<Waiting>();
     let ended = state.to_free.len() * size_of::<MessageNumber>();
@@ -285,10 +285,10 @@ mod tests {
     }
 
     fn load(cache: &Cache, n: u16, state: UserAgent) {
-        assert!(!matches!(cache.ask(agent(n)), Warmth::AtHand));
+        assert!(!matches!(cache.look_up(agent(n)), CacheLookup::Cached));
         let loaded = store::Loaded {
             state,
-            bodies_apart: false,
+            has_separate_bodies: false,
         };
         cache.fill(agent(n), Ok(loaded));
     }
@@ -296,7 +296,7 @@ mod tests {
     /// A change of this user agent was committed.
     fn commit(cache: &Cache, n: u16) {
         cache.shard(agent(n)).touch(agent(n)).unwrap().uncommitted += 1;
-        cache.committed(&Request::nothing(agent(n)));
+        cache.committed(&StepWrites::nothing(agent(n)));
     }
 
     /// PR-44: user agents that grow in the cache make others leave, even if no user agent is loaded any more.
@@ -389,7 +389,7 @@ mod tests {
     /// An idle seated user agent with one subscription costs little at hand and next to nothing when it is cold.
     #[test]
     fn an_idle_user_agent_is_small() {
-        assert!(size_of::<Cell>() <= 176, "{}", size_of::<Cell>());
+        assert!(size_of::<CachedAgent>() <= 176, "{}", size_of::<CachedAgent>());
         assert!(size_of::<Subscription>() <= 96, "{}", size_of::<Subscription>());
         assert!(size_of::<(UserAgentId, Resting)>() <= 40);
     }

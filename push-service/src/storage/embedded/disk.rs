@@ -38,14 +38,14 @@ impl Disk for MachineDisk {
 }
 
 /// Whether there is free disk, checked when something is to be stored and the last check is old.
-pub(super) struct Room {
+pub(super) struct FreeSpace {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     look_again_us: AtomicU64,
     full: AtomicBool,
 }
 
-impl Room {
+impl FreeSpace {
     pub(super) fn new(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
         Self {
             disk,

@@ -32,12 +32,13 @@ pub(super) use super::keys::{
     queue_key, queue_of, sender_key, sender_keys, sender_of, sweep_key, sweep_of,
 };
 pub(super) use super::values::{
-    Read, Value, body_apart, encode_expectation, encode_message, encode_outbox_entry, encode_passing,
+    DecodedMessage, Value, encode_expectation, encode_message, encode_outbox_entry, encode_passing,
+    separate_body,
 };
 pub(super) use crate::storage::spelling::Unreadable;
 
-/// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no bodies
-/// apart; format 2 did not count senders. A store in one of these is converted to format 3: its messages have no sender.
+/// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no separate
+/// bodies; format 2 did not count senders. A store in one of these is converted to format 3: its messages have no sender.
 pub(super) const FORMAT: u32 = 3;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";

@@ -23,6 +23,7 @@
 mod cache;
 mod commit_replies;
 mod disk;
+mod failure;
 mod journal;
 mod keys;
 mod layout;
@@ -34,7 +35,6 @@ mod steps;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod values;
 mod watchdog;
 mod writer;
@@ -48,17 +48,17 @@ use std::thread::JoinHandle;
 use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use self::cache::{Cache, Cell, Warmth};
+use self::cache::{Cache, CacheLookup, CachedAgent};
 use self::commit_replies::{CommitWaiter, Replier};
-use self::disk::Room;
+use self::disk::FreeSpace;
 pub use self::disk::{Disk, MachineDisk};
+use self::failure::{Failure, Gauges};
 use self::layout::SEALING_KEY_KEY;
 pub use self::open_error::OpenError;
 use self::readers::Readers;
 use self::store::Store;
-use self::trouble::{Failure, Gauges};
 use self::watchdog::Calls;
-use self::writer::{Record, Request, WriterCommand};
+use self::writer::{Record, StepWrites, WriterCommand};
 use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
@@ -104,7 +104,7 @@ impl Options {
 pub struct Embedded {
     shared: Arc<Shared>,
     retention: Retention,
-    room: Room,
+    free_space: FreeSpace,
     swept_to_ms: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     writer: Sender<WriterCommand>,
@@ -171,7 +171,7 @@ impl Embedded {
         Ok(Self {
             shared,
             retention,
-            room: Room::new(disk, directory),
+            free_space: FreeSpace::new(disk, directory),
             swept_to_ms: AtomicU64::new(0),
             threads: Mutex::new(threads),
             writer,
@@ -182,7 +182,7 @@ impl Embedded {
 
     /// The key that the store keeps for sealing URLs, if it was ever asked to keep one (PR-28).
     pub async fn sealing_key(&self) -> Result<Option<[u8; 32]>, StorageError> {
-        let kept = self.readers.read(|store| store.own(SEALING_KEY_KEY)).await?;
+        let kept = self.readers.read(|store| store.metadata(SEALING_KEY_KEY)).await?;
         let unreadable = |_| StorageError::Unavailable("the store's sealing key cannot be read".to_owned());
         kept.map(|kept| kept.try_into().map_err(unreadable)).transpose()
     }
@@ -195,7 +195,7 @@ impl Embedded {
     /// Keeps a value of the store about itself, durably.
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
         let (reply, kept) = commit_replies::channel();
-        self.command(WriterCommand::Own(key, value, reply))?;
+        self.command(WriterCommand::Metadata(key, value, reply))?;
         self.wait_for(kept).await
     }
 
@@ -215,13 +215,13 @@ impl Embedded {
         }
     }
 
-    /// Resolves when everything that was decided before is in the store, synced or not.
-    async fn pass(&self) -> Result<(), StorageError> {
-        let (passing, passed) = oneshot::channel();
-        self.command(WriterCommand::Pass(passing))?;
+    /// Resolves when everything that was decided before is written, synced or not.
+    async fn flush(&self) -> Result<(), StorageError> {
+        let (reply, flushed) = oneshot::channel();
+        self.command(WriterCommand::Flush(reply))?;
         tokio::select! {
             biased;
-            passed = passed => passed.map_err(|_| self.ended())?,
+            flushed = flushed => flushed.map_err(|_| self.ended())?,
             why = self.shared.failure.happened() => return Err(StorageError::Failed(why)),
         }
         self.shared.failure.check()
@@ -244,7 +244,7 @@ impl Embedded {
             if let Some(decided) = self.decide(user_agent, confirm, &mut undecided)? {
                 break decided;
             }
-            self.warm(user_agent).await?;
+            self.ensure_cached(user_agent).await?;
         };
         if let Some(durable) = durable {
             self.wait_for(durable).await?;
@@ -319,7 +319,7 @@ impl Embedded {
             (None, None)
         };
         cell.uncommitted += 1;
-        let request = request(user_agent, cell, changes, reply);
+        let request = step_writes(user_agent, cell, changes, reply);
         shard.weigh(user_agent);
         permit.forget();
         self.command(WriterCommand::Step(request))?;
@@ -335,12 +335,12 @@ impl Embedded {
         self.shared.failure.check().err().unwrap_or_else(closed)
     }
 
-    /// Loads a cold user agent, or waits until it is loaded if a load is under way.
-    async fn warm(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
-        let wait = match self.shared.cache.ask(user_agent) {
-            Warmth::AtHand => return Ok(()),
-            Warmth::Loading(wait) => wait,
-            Warmth::Cold(wait) => {
+    /// Loads a user agent into the cache, or waits if a load is in progress.
+    async fn ensure_cached(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
+        let wait = match self.shared.cache.look_up(user_agent) {
+            CacheLookup::Cached => return Ok(()),
+            CacheLookup::Loading(wait) => wait,
+            CacheLookup::Cold(wait) => {
                 let shared = Arc::clone(&self.shared);
                 let load = move |store: &Store| shared.cache.fill(user_agent, store.load(user_agent));
                 if let Err(error) = self.readers.submit(load) {
@@ -362,7 +362,7 @@ impl Embedded {
             message.is_some_and(|message| message.subscription == RECEIPTS)
         };
         if messages.iter().any(is_early_receipt) {
-            self.pass().await?;
+            self.flush().await?;
         }
         let messages = if messages.iter().all(|picked| picked.message.is_some()) {
             let here = |picked: &Picked| Some(picked.hand_out(picked.message.as_deref()?));
@@ -393,21 +393,26 @@ struct Undecided<'a, F> {
     permit: Option<SemaphorePermit<'a>>,
 }
 
-fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, reply: Option<Replier>) -> Request {
+fn step_writes(
+    user_agent: UserAgentId,
+    cell: &mut CachedAgent,
+    changes: Changes,
+    reply: Option<Replier>,
+) -> StepWrites {
     let state = &cell.state;
     let record = changes.record.then(|| match state.recorded {
         true => Record::Put(layout::encode_record(state)),
         false => Record::Delete,
     });
-    let is_apart = |stored: &Stored| layout::body_apart(stored).is_some();
-    let bodies_apart = cell.bodies_apart || changes.stored.as_ref().is_some_and(is_apart);
-    cell.bodies_apart = bodies_apart && state.waiting.len() > 0;
-    Request {
+    let is_separate = |stored: &Stored| layout::separate_body(stored).is_some();
+    let has_separate_bodies = cell.has_separate_bodies || changes.stored.as_ref().is_some_and(is_separate);
+    cell.has_separate_bodies = has_separate_bodies && state.waiting.len() > 0;
+    StepWrites {
         user_agent,
         record,
         stored: changes.stored,
         removed: changes.removed,
-        bodies_apart,
+        has_separate_bodies,
         sweep: changes.sweep,
         usage: changes.usage,
         senders: changes.senders,

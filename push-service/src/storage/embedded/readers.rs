@@ -8,17 +8,17 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::failure::FailOnPanic;
 use super::store::Store;
-use super::trouble::Watch;
 use crate::defaults::{STORE_READERS, STORE_READS_WAITING};
 use crate::storage::StorageError;
 
 /// A read, or `None` for the thread to end.
-type Read = Option<Box<dyn FnOnce(&Store) + Send>>;
+type ReadJob = Option<Box<dyn FnOnce(&Store) + Send>>;
 
 /// Hands reads to the threads. They end when it is dropped, or by [`Readers::stop`].
 #[derive(Clone)]
-pub(super) struct Readers(SyncSender<Read>);
+pub(super) struct Readers(SyncSender<ReadJob>);
 
 impl Readers {
     pub(super) fn start(store: &Store, shared: &Arc<Shared>) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
@@ -26,7 +26,7 @@ impl Readers {
         let receive = Arc::new(Mutex::new(receive));
         let start = |_| {
             let (store, receive) = (store.clone(), Arc::clone(&receive));
-            let watch = Watch::new(shared, "reader");
+            let watch = FailOnPanic::new(shared, "reader");
             let thread = std::thread::Builder::new().name("store-reader".to_owned());
             thread.spawn(move || {
                 let _watch = watch;
@@ -67,7 +67,7 @@ impl Readers {
     }
 }
 
-fn run(store: &Store, receive: &Mutex<Receiver<Read>>) {
+fn run(store: &Store, receive: &Mutex<Receiver<ReadJob>>) {
     loop {
         let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {

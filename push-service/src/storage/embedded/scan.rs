@@ -130,7 +130,7 @@ impl Scan {
                 let is_waiting = state.subscription(message.subscription).is_some();
                 export.message(Some(message).filter(|_| is_waiting), page, self.now);
             }
-            Value::Ended(ended) => export.message_end(ended.of(*user_agent), page),
+            Value::OutboxEntry(ended) => export.message_end(ended.of(*user_agent), page),
             Value::Passing(passing) => {
                 export.message_end(passing.ended(ReceiptOutcome::GivenUp).of(*user_agent), page);
             }

@@ -22,7 +22,7 @@ use crate::storage::{
 #[async_trait]
 impl Storage for Embedded {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
-        self.room.check(self.shared.clock.now())?;
+        self.free_space.check(self.shared.clock.now())?;
         let step = |state: &mut UserAgent, now| state.subscribe(&subscribe, self.retention, now);
         self.step(subscribe.user_agent, Confirm::Durably, step).await
     }
@@ -56,7 +56,7 @@ impl Storage for Embedded {
             return Ok(refused);
         }
         if enqueue.ttl != Ttl::ZERO {
-            self.room.check(self.shared.clock.now())?;
+            self.free_space.check(self.shared.clock.now())?;
         }
         let user_agent = enqueue.user_agent;
         let step = |state: &mut UserAgent, now| state.enqueue(enqueue, self.retention, now);
@@ -126,7 +126,7 @@ impl Storage for Embedded {
         receipts: UserAgentId,
         expected: ExpectReceipt,
     ) -> Result<ReceiptExpected, StorageError> {
-        self.room.check(self.shared.clock.now())?;
+        self.free_space.check(self.shared.clock.now())?;
         let step = |state: &mut UserAgent, now| state.expect_receipt(&expected, now);
         self.step(receipts, Confirm::Durably, step).await
     }
@@ -156,12 +156,12 @@ impl Storage for Embedded {
     }
 
     async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        self.pass().await?;
+        self.flush().await?;
         self.readers.read(move |store| store.with_outbox(limit)).await
     }
 
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
-        self.pass().await?;
+        self.flush().await?;
         let now = self.shared.clock.now();
         let looked_at = self.leases().look(limit, now);
         let read = move |store: &Store| store.overdue(now.ms(), looked_at);
@@ -182,7 +182,7 @@ impl Storage for Embedded {
         let mut dropped = Swept::default();
         while dropped.total() < limit {
             // All decided steps, this loop's own sweeps included, have to be in the index before it is read.
-            self.pass().await?;
+            self.flush().await?;
             let now_ms = self.shared.clock.now().ms();
             let look_back_ms = SWEEP_LOOK_BACK.as_millis() as u64;
             let from_ms = self
@@ -205,7 +205,7 @@ impl Storage for Embedded {
                 }
             }
         }
-        self.pass().await?;
+        self.flush().await?;
         Ok(dropped)
     }
 
@@ -225,7 +225,7 @@ impl Storage for Embedded {
 
     async fn list(&self, after: Option<&Cursor>) -> Result<Listed, StorageError> {
         let after = after.map(ExportPosition::of).transpose()?;
-        self.pass().await?;
+        self.flush().await?;
         let now = self.shared.clock.now();
         let (states, next) = self.readers.read(move |store| store.list(after)).await?;
         let summary = |(user_agent, state): (UserAgentId, UserAgent)| {
@@ -244,7 +244,7 @@ impl Storage for Embedded {
 
     async fn health(&self) -> Result<(), StorageError> {
         self.shared.failure.check()?;
-        self.room.check(self.shared.clock.now())
+        self.free_space.check(self.shared.clock.now())
     }
 
     async fn failed(&self) -> String {
@@ -254,7 +254,7 @@ impl Storage for Embedded {
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
         let in_use = self
             .readers
-            .read(|store| store.own(SEALING_FINGERPRINT_KEY))
+            .read(|store| store.metadata(SEALING_FINGERPRINT_KEY))
             .await?;
         let in_use = in_use.and_then(|fingerprint| fingerprint.try_into().ok());
         refuse_missing_key(in_use, fingerprints)?;
@@ -265,13 +265,13 @@ impl Storage for Embedded {
     }
 
     async fn is_empty(&self) -> Result<bool, StorageError> {
-        self.pass().await?;
+        self.flush().await?;
         self.readers.read(Store::is_empty).await
     }
 
     async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
         let after = after.map(ExportPosition::of).transpose()?;
-        self.pass().await?;
+        self.flush().await?;
         let now = self.shared.clock.now();
         self.readers
             .read(move |store| store.export(after, bytes, now))
@@ -281,7 +281,7 @@ impl Storage for Embedded {
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
         let mut imported = Imported::default();
         for mut part in user_agents {
-            self.room.check(self.shared.clock.now())?;
+            self.free_space.check(self.shared.clock.now())?;
             let step = |state: &mut UserAgent, now| state.import_record(&part, now);
             imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             for message in &mut part.messages {

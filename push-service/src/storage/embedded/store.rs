@@ -10,7 +10,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::journal;
-use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, StoreState, Unreadable, Value};
+use super::layout::{self, DecodedMessage, FORMAT, FORMAT_KEY, STATE_KEY, StoreState, Unreadable, Value};
 use super::marks::Marks;
 use super::open_error::OpenError;
 use crate::defaults::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_OPEN_FILES, STORE_THREADS};
@@ -22,7 +22,7 @@ use crate::storage::{Overdue, StorageError};
 pub(super) struct Loaded {
     pub(super) state: UserAgent,
     /// Whether a body of one of its messages is stored separately.
-    pub(super) bodies_apart: bool,
+    pub(super) has_separate_bodies: bool,
 }
 
 /// An open store. Clones share it; dropping the last one closes it.
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// A value of the store about itself.
-    pub(super) fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(super) fn metadata(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let value = self.keys.get(key).map_err(read_error)?;
         Ok(value.map(|value| value.to_vec()))
     }
@@ -157,7 +157,7 @@ impl Store {
         let all = layout::queue_key(user_agent, MessageNumber(0))
             ..=layout::queue_key(user_agent, MessageNumber(u64::MAX));
         let mut state = UserAgent::default();
-        let mut bodies_apart = false;
+        let mut has_separate_bodies = false;
         for entry in self.keys.range(all) {
             let (key, value) = entry.into_inner().map_err(read_error)?;
             let number = layout::number_of(&key).map_err(unreadable)?;
@@ -165,12 +165,16 @@ impl Store {
                 state = layout::decode_record(&value).map_err(unreadable)?;
             } else {
                 let value = Value::decode(number, &value).map_err(unreadable)?;
-                bodies_apart |= matches!(&value, Value::Message(read) if read.apart.is_some());
+                has_separate_bodies |=
+                    matches!(&value, Value::Message(read) if read.separate_bytes.is_some());
                 value.load_into(&mut state, number);
             }
         }
         state.receipt_state.finish_loading();
-        Ok(Loaded { state, bodies_apart })
+        Ok(Loaded {
+            state,
+            has_separate_bodies,
+        })
     }
 
     /// A message, unless it was removed meanwhile.
@@ -196,9 +200,9 @@ impl Store {
         &self,
         user_agent: UserAgentId,
         number: MessageNumber,
-        read: Read,
-    ) -> Result<Option<Read>, StorageError> {
-        if read.apart.is_none() {
+        read: DecodedMessage,
+    ) -> Result<Option<DecodedMessage>, StorageError> {
+        if read.separate_bytes.is_none() {
             return Ok(Some(read));
         }
         let body = self

@@ -10,7 +10,7 @@ use push_protocol::{
     Topic, Urgency, UserAgentId,
 };
 
-use crate::defaults::STORE_BODY_APART_BYTES;
+use crate::defaults::STORE_SEPARATE_BODY_BYTES;
 use crate::storage::portable::PortableMessage;
 use crate::storage::queue::{Expectation, OutboxEntry, PassingMessage, Stored, UserAgent, Waiting};
 use crate::storage::spelling::{Fields, Unreadable, put_content_header, put_text};
@@ -23,7 +23,7 @@ const WITH_KEY: u8 = 0x04;
 /// A message for which a receipt was requested.
 const WITH_RECEIPT: u8 = 0x08;
 /// A message whose body is stored separately, with the body's length in its place.
-const BODY_APART: u8 = 0x10;
+const SEPARATE_BODY: u8 = 0x10;
 /// Not a message: a message with TTL 0 that is remembered while its acknowledgement counts.
 const PASSING: u8 = 0x20;
 /// Not a message: an expected receipt.
@@ -34,14 +34,14 @@ const ENDED: u8 = 0x80;
 const WITH_SENDER: u8 = PASSING | EXPECTATION;
 
 /// Whether a body of this length is stored separately, so that loading a queue does not read it.
-pub(super) fn is_apart(body_bytes: usize) -> bool {
-    body_bytes > STORE_BODY_APART_BYTES
+pub(super) fn is_separate(body_bytes: usize) -> bool {
+    body_bytes > STORE_SEPARATE_BODY_BYTES
 }
 
 /// The body of a message, if it is stored separately.
-pub(super) fn body_apart(stored: &Stored) -> Option<&[u8]> {
+pub(super) fn separate_body(stored: &Stored) -> Option<&[u8]> {
     let body = &stored.message.content.body;
-    is_apart(body.len()).then_some(&body[..])
+    is_separate(body.len()).then_some(&body[..])
 }
 
 /// A message without its number, and without a body that is stored separately.
@@ -50,7 +50,7 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     let content = &message.content;
     let apart = u32::try_from(content.body.len())
         .ok()
-        .filter(|_| is_apart(content.body.len()));
+        .filter(|_| is_separate(content.body.len()));
     let body_here = if apart.is_some() { &[] } else { &content.body[..] };
     let mut value = Vec::with_capacity(body_here.len() + 128);
     value.extend(message.id.nonce.to_be_bytes());
@@ -63,9 +63,9 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     } else {
         0
     };
-    let body_apart = if apart.is_some() { BODY_APART } else { 0 };
+    let separate_body = if apart.is_some() { SEPARATE_BODY } else { 0 };
     let with_sender = if stored.sender.is_some() { WITH_SENDER } else { 0 };
-    value.push(message.urgency as u8 | with_key | with_receipt | body_apart | with_sender);
+    value.push(message.urgency as u8 | with_key | with_receipt | separate_body | with_sender);
     value.push(stored.sealed_by);
     value.extend(stored.sender.iter().flat_map(|sender| sender.to_bytes()));
     value.extend(message.key.iter().flat_map(|key| key.0));
@@ -110,9 +110,9 @@ pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
 
 /// A value in a queue beside the record.
 pub(super) enum Value {
-    Message(Read),
+    Message(DecodedMessage),
     Passing(PassingMessage),
-    Ended(OutboxEntry),
+    OutboxEntry(OutboxEntry),
     Expectation(Expectation),
 }
 
@@ -120,8 +120,9 @@ impl Value {
     /// The reverse of [`encode_message`], [`encode_passing`], [`encode_outbox_entry`] and [`encode_expectation`].
     pub(super) fn decode(number: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
         let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
+        // A message has neither of the bits PASSING and EXPECTATION or, with a sender, both, and never ENDED.
         if kind < PASSING || kind & (WITH_SENDER | ENDED) == WITH_SENDER {
-            return Read::decode(number, value).map(Self::Message);
+            return DecodedMessage::decode(number, value).map(Self::Message);
         }
         let mut fields = Fields(value);
         let nonce = fields.number()?;
@@ -144,7 +145,7 @@ impl Value {
                 dialect: Dialect::from_byte(fields.byte()?).ok_or(Unreadable)?,
                 sealed_by: KeyId(fields.byte()?),
             }),
-            kind => Self::Ended(OutboxEntry {
+            kind => Self::OutboxEntry(OutboxEntry {
                 id: MessageId {
                     number: MessageNumber(time_ms),
                     nonce,
@@ -167,7 +168,7 @@ impl Value {
         match self {
             Self::Message(read) => state.put_in(read.waiting(), read.receipts),
             Self::Passing(passing) => state.receipt_state.load_passing(passing),
-            Self::Ended(ended) => state.receipt_state.insert_outbox(number, ended),
+            Self::OutboxEntry(ended) => state.receipt_state.insert_outbox(number, ended),
             Self::Expectation(expected) => {
                 let is_owed = state.subscription(RECEIPTS).is_some();
                 state.receipt_state.add_expectation(expected, is_owed);
@@ -176,8 +177,8 @@ impl Value {
     }
 }
 
-/// A message as it was read, without the name and the remaining time, which its user agent's state knows.
-pub(super) struct Read {
+/// A message as it was decoded, without the name and the remaining time, which its user agent's state knows.
+pub(super) struct DecodedMessage {
     pub(super) message: PushMessage,
     topic: Option<Topic>,
     expires_at_ms: u64,
@@ -185,10 +186,10 @@ pub(super) struct Read {
     receipts: Option<UserAgentId>,
     sender: Option<SenderTag>,
     /// The length of a body that is stored separately and was not read.
-    pub(super) apart: Option<u32>,
+    pub(super) separate_bytes: Option<u32>,
 }
 
-impl Read {
+impl DecodedMessage {
     /// The reverse of [`encode_message`]. The body is a copy: a slice would keep the block alive in which it stands.
     pub(super) fn decode(number: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
         let mut fields = Fields(value);
@@ -197,7 +198,7 @@ impl Read {
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
         let kind = fields.byte()?;
-        let flags = WITH_KEY | WITH_RECEIPT | BODY_APART | WITH_SENDER;
+        let flags = WITH_KEY | WITH_RECEIPT | SEPARATE_BODY | WITH_SENDER;
         let urgency = Urgency::from_u8(kind & !flags).ok_or(Unreadable)?;
         let sealed_by = fields.byte()?;
         let sender = match kind & WITH_SENDER {
@@ -215,7 +216,7 @@ impl Read {
         };
         let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
         let header = fields.content_header()?;
-        let apart = match kind & BODY_APART {
+        let apart = match kind & SEPARATE_BODY {
             0 => None,
             _ => Some(u32::from_be_bytes(fields.array()?)),
         };
@@ -241,14 +242,14 @@ impl Read {
             sealed_by,
             receipts,
             sender,
-            apart,
+            separate_bytes: apart,
         })
     }
 
     /// Adds the separately stored body. Refuses one of another length.
     pub(super) fn with_body(mut self, body: &[u8]) -> Result<Self, Unreadable> {
         if self
-            .apart
+            .separate_bytes
             .take()
             .is_some_and(|length| length as usize != body.len())
         {
@@ -278,7 +279,7 @@ impl Read {
 
     fn body_bytes(&self) -> u32 {
         let here = || u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX);
-        self.apart.unwrap_or_else(here)
+        self.separate_bytes.unwrap_or_else(here)
     }
 
     /// Its entry in the index.
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn a_message_survives_its_encoding() {
         let stored = stored();
-        let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
+        let read = DecodedMessage::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
         assert_eq!(read.message, *stored.message);
         assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
         assert_eq!((read.receipts, read.sender), (stored.receipts, stored.sender));
@@ -383,29 +384,29 @@ mod tests {
             sender: None,
             ..stored
         };
-        let read = Read::decode(MessageNumber(77), &encode_message(&unknown)).unwrap();
+        let read = DecodedMessage::decode(MessageNumber(77), &encode_message(&unknown)).unwrap();
         assert_eq!((read.message, read.sender), ((*unknown.message).clone(), None));
     }
 
     /// PR-43: a long body is not read with the queue, but its length is; header and body together give the message.
     #[test]
-    fn a_long_body_stands_apart() {
+    fn a_long_body_is_stored_separately() {
         let mut long = stored();
-        let body = vec![7; STORE_BODY_APART_BYTES + 1];
+        let body = vec![7; STORE_SEPARATE_BODY_BYTES + 1];
         Arc::make_mut(&mut long.message).content.body = body.clone().into();
         let value = encode_message(&long);
         assert!(value.len() < 200, "{}", value.len());
-        let read = Read::decode(MessageNumber(77), &value).unwrap();
+        let read = DecodedMessage::decode(MessageNumber(77), &value).unwrap();
         assert_eq!(read.waiting().body_bytes as usize, body.len());
         assert!(
-            Read::decode(MessageNumber(77), &value)
+            DecodedMessage::decode(MessageNumber(77), &value)
                 .unwrap()
                 .with_body(b"short")
                 .is_err()
         );
-        let read = read.with_body(body_apart(&long).unwrap()).unwrap();
+        let read = read.with_body(separate_body(&long).unwrap()).unwrap();
         assert_eq!(read.message, *long.message);
-        assert!(body_apart(&stored()).is_none());
+        assert!(separate_body(&stored()).is_none());
     }
 
     /// PR-25: receipt state is decoded as it was encoded, and is not mistaken for a message.
@@ -414,7 +415,7 @@ mod tests {
         let passes = Value::decode(FIRST_RECEIPT_NUMBER, &encode_passing(&passing()));
         assert!(matches!(passes, Ok(Value::Passing(read)) if read == passing()));
         let ended = Value::decode(MessageNumber(5), &encode_outbox_entry(&ended()));
-        assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
+        assert!(matches!(ended, Ok(Value::OutboxEntry(read)) if read == self::ended()));
         let expected = Value::decode(FIRST_RECEIPT_NUMBER, &encode_expectation(&expectation()));
         assert!(matches!(expected, Ok(Value::Expectation(read)) if read == expectation()));
         let receipts = UserAgentId([5; 16]);
@@ -431,7 +432,10 @@ mod tests {
         let value = encode_message(&stored());
         let header = value.len() - 6;
         for end in 0..header {
-            assert!(Read::decode(MessageNumber(1), &value[..end]).is_err(), "{end}");
+            assert!(
+                DecodedMessage::decode(MessageNumber(1), &value[..end]).is_err(),
+                "{end}"
+            );
         }
         for position in 0..value.len() {
             let mut garbled = value.clone();

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use fjall::{Database, PersistMode};
 
 use super::Shared;
-use super::trouble::Watch;
+use super::failure::FailOnPanic;
 use crate::defaults::{STORE_CALL_LIMIT, STORE_WATCH_EVERY};
 
 /// The calls of the writer into fjall, counted for the watchdog.
@@ -50,10 +50,13 @@ impl Calls {
 }
 
 /// Kept by the writer: when it is dropped, the watchdog ends.
-pub(super) struct Watched(#[expect(dead_code, reason = "its drop is what tells")] Sender<()>);
+pub(super) struct WriterAlive(#[expect(dead_code, reason = "its drop is what tells")] Sender<()>);
 
 /// Starts the thread.
-pub(super) fn start(database: &Database, shared: &Arc<Shared>) -> std::io::Result<(Watched, JoinHandle<()>)> {
+pub(super) fn start(
+    database: &Database,
+    shared: &Arc<Shared>,
+) -> std::io::Result<(WriterAlive, JoinHandle<()>)> {
     let (watched, writer_ends) = channel();
     let watchdog = Watchdog {
         database: database.clone(),
@@ -62,12 +65,12 @@ pub(super) fn start(database: &Database, shared: &Arc<Shared>) -> std::io::Resul
         question: None,
     };
     let thread = std::thread::Builder::new().name("store-watchdog".to_owned());
-    let watch = Watch::new(shared, "watchdog");
+    let watch = FailOnPanic::new(shared, "watchdog");
     let thread = thread.spawn(move || {
         let _watch = watch;
         watchdog.run(&writer_ends);
     })?;
-    Ok((Watched(watched), thread))
+    Ok((WriterAlive(watched), thread))
 }
 
 struct Watchdog {

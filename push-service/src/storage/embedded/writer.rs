@@ -19,10 +19,10 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::commit_replies::{self, Replier};
+use super::failure::FailOnPanic;
 use super::layout::{self, StoreState};
 use super::store::Store;
-use super::trouble::Watch;
-use super::watchdog::Watched;
+use super::watchdog::WriterAlive;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
 use crate::storage::queue::{ReceiptChanges, Stored, SweepMove};
 use crate::storage::reports::UsageChange;
@@ -30,13 +30,13 @@ use crate::storage::senders::SenderChanges;
 use crate::storage::{SenderTag, StorageError, WakeUp};
 
 /// The writes of one step.
-pub(super) struct Request {
+pub(super) struct StepWrites {
     pub(super) user_agent: UserAgentId,
     pub(super) record: Option<Record>,
     pub(super) stored: Option<Stored>,
     pub(super) removed: Vec<MessageNumber>,
     /// Whether bodies of the removed messages may be stored separately.
-    pub(super) bodies_apart: bool,
+    pub(super) has_separate_bodies: bool,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
     pub(super) senders: SenderChanges,
@@ -54,11 +54,11 @@ pub(super) enum Record {
 /// What steps ask of the writer.
 #[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
 pub(super) enum WriterCommand {
-    Step(Request),
+    Step(StepWrites),
     /// A value of the store about itself.
-    Own(&'static [u8], Vec<u8>, Replier),
+    Metadata(&'static [u8], Vec<u8>, Replier),
     /// Nothing but a reply, when all that came before is in the store.
-    Pass(oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
     /// A sync of all that came before, and a reply.
     Sync(Replier),
     /// Sync, reply, end.
@@ -70,12 +70,12 @@ pub(super) fn start(
     store: Store,
     state: StoreState,
     shared: Arc<Shared>,
-    watched: Watched,
+    alive: WriterAlive,
 ) -> std::io::Result<(Sender<WriterCommand>, JoinHandle<()>)> {
     let (send, receive) = channel();
     let writer = Writer {
-        _watch: Watch::new(&shared, "writer"),
-        _watched: watched,
+        _panics: FailOnPanic::new(&shared, "writer"),
+        _alive: alive,
         store,
         state,
         shared,
@@ -90,8 +90,8 @@ pub(super) fn start(
 
 struct Writer {
     /// First, so that it is dropped before the commands that wait in `receive`.
-    _watch: Watch,
-    _watched: Watched,
+    _panics: FailOnPanic,
+    _alive: WriterAlive,
     store: Store,
     state: StoreState,
     shared: Arc<Shared>,
@@ -111,14 +111,14 @@ enum Due {
     Mark(Instant),
 }
 
-/// One turn: what is written together.
+/// The commands of one commit.
 #[derive(Default)]
-struct Turn {
-    steps: Vec<Request>,
-    own: Vec<(&'static [u8], Vec<u8>)>,
+struct Gathered {
+    steps: Vec<StepWrites>,
+    metadata: Vec<(&'static [u8], Vec<u8>)>,
     /// Replied to when all of it is durable.
     waiting: Vec<Replier>,
-    passing: Vec<oneshot::Sender<()>>,
+    flushed: Vec<oneshot::Sender<()>>,
     syncing: Vec<Replier>,
     close: Option<Replier>,
 }
@@ -128,9 +128,9 @@ impl Writer {
         loop {
             match self.next() {
                 Ok(first) => {
-                    let mut turn = self.gather(first);
-                    let close = turn.close.take();
-                    self.commit(turn);
+                    let mut gathered = self.gather(first);
+                    let close = gathered.close.take();
+                    self.commit(gathered);
                     if let Some(reply) = close {
                         commit_replies::send_all(vec![reply], &self.close());
                         return;
@@ -162,43 +162,43 @@ impl Writer {
     }
 
     /// Takes the commands that have arrived, and gives the permits of their steps back.
-    fn gather(&self, first: WriterCommand) -> Turn {
-        let mut turn = Turn::default();
-        turn.add(first);
-        while turn.close.is_none() && turn.steps.len() < STORE_BATCH_STEPS {
+    fn gather(&self, first: WriterCommand) -> Gathered {
+        let mut gathered = Gathered::default();
+        gathered.add(first);
+        while gathered.close.is_none() && gathered.steps.len() < STORE_BATCH_STEPS {
             let Ok(command) = self.receive.try_recv() else {
                 break;
             };
-            turn.add(command);
+            gathered.add(command);
         }
-        self.shared.permits.add_permits(turn.steps.len());
-        turn
+        self.shared.permits.add_permits(gathered.steps.len());
+        gathered
     }
 
-    fn commit(&mut self, turn: Turn) {
-        // Dropped before `turn`: a step that finds that no reply comes has to find the reason as well.
-        let _watch = Watch::new(&self.shared, "writer");
-        let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
+    fn commit(&mut self, gathered: Gathered) {
+        // Dropped before `gathered`: a step that finds that no reply comes has to find the reason as well.
+        let _panics = FailOnPanic::new(&self.shared, "writer");
+        let outcome = self.shared.failure.check().and_then(|()| self.write(&gathered));
         if outcome.is_ok() {
-            for request in &turn.steps {
+            for request in &gathered.steps {
                 self.shared.cache.committed(request);
                 self.tell_of_receipts(request);
             }
         }
-        commit_replies::send_all(turn.waiting, &outcome);
-        for passing in turn.passing {
-            let _ = passing.send(());
+        commit_replies::send_all(gathered.waiting, &outcome);
+        for flushed in gathered.flushed {
+            let _ = flushed.send(());
         }
-        if !turn.syncing.is_empty() {
-            commit_replies::send_all(turn.syncing, &outcome.and_then(|()| self.sync()));
+        if !gathered.syncing.is_empty() {
+            commit_replies::send_all(gathered.syncing, &outcome.and_then(|()| self.sync()));
         }
     }
 
-    fn write(&mut self, turn: &Turn) -> Result<(), StorageError> {
-        if turn.steps.is_empty() && turn.own.is_empty() {
+    fn write(&mut self, gathered: &Gathered) -> Result<(), StorageError> {
+        if gathered.steps.is_empty() && gathered.metadata.is_empty() {
             return Ok(());
         }
-        for step in &turn.steps {
+        for step in &gathered.steps {
             if step.fills_outbox() {
                 self.filled_outboxes.push(step.user_agent);
             }
@@ -209,9 +209,9 @@ impl Writer {
                 .map_or(0, |stored| stored.message.id.number.0);
             self.state.clock_us = self.state.clock_us.max(number);
         }
-        let sums = self.count_senders(&turn.steps);
+        let sums = self.count_senders(&gathered.steps);
         self.commit_batch(|batch, keys| {
-            for step in &turn.steps {
+            for step in &gathered.steps {
                 step.write_to(batch, keys);
             }
             for (sender, bytes) in sums {
@@ -220,14 +220,14 @@ impl Writer {
                     bytes => batch.insert(keys, layout::sender_key(sender), bytes.to_be_bytes()),
                 }
             }
-            for (key, value) in &turn.own {
+            for (key, value) in &gathered.metadata {
                 batch.insert(keys, *key, value.as_slice());
             }
         })?;
         if !matches!(self.due, Due::Sync(_)) {
             self.due = Due::Sync(Instant::now() + STORE_SYNC_WITHIN);
         }
-        if !turn.waiting.is_empty() {
+        if !gathered.waiting.is_empty() {
             self.sync()?;
         }
         self.shared.usage.publish(self.state.usage);
@@ -235,7 +235,7 @@ impl Writer {
     }
 
     /// Counts what steps changed for senders, and returns the new sum of each of these.
-    fn count_senders(&self, steps: &[Request]) -> Vec<(SenderTag, u64)> {
+    fn count_senders(&self, steps: &[StepWrites]) -> Vec<(SenderTag, u64)> {
         let mut changed: Vec<SenderTag> = Vec::new();
         let mut sums = self.shared.senders();
         for step in steps {
@@ -309,7 +309,7 @@ impl Writer {
 
     /// PR-1: a monitor is told of receipts when they are durable. The step that settled them waits for a sync, so now they
     /// are.
-    fn tell_of_receipts(&self, request: &Request) {
+    fn tell_of_receipts(&self, request: &StepWrites) {
         let seat = request.receipts.as_ref();
         let seat = seat.and_then(|receipts| receipts.read_again);
         if let Some(seat) = seat {
@@ -327,25 +327,25 @@ impl Writer {
     }
 }
 
-impl Turn {
+impl Gathered {
     fn add(&mut self, command: WriterCommand) {
         match command {
             WriterCommand::Step(mut request) => {
                 self.waiting.extend(request.reply.take());
                 self.steps.push(request);
             }
-            WriterCommand::Own(key, value, reply) => {
+            WriterCommand::Metadata(key, value, reply) => {
                 self.waiting.push(reply);
-                self.own.push((key, value));
+                self.metadata.push((key, value));
             }
-            WriterCommand::Pass(passing) => self.passing.push(passing),
+            WriterCommand::Flush(flushed) => self.flushed.push(flushed),
             WriterCommand::Sync(reply) => self.syncing.push(reply),
             WriterCommand::Close(reply) => self.close = Some(reply),
         }
     }
 }
 
-impl Request {
+impl StepWrites {
     /// A step that changes nothing.
     #[cfg(test)]
     pub(super) fn nothing(user_agent: UserAgentId) -> Self {
@@ -354,7 +354,7 @@ impl Request {
             record: None,
             stored: None,
             removed: Vec::new(),
-            bodies_apart: false,
+            has_separate_bodies: false,
             sweep: None,
             usage: UsageChange::default(),
             senders: SenderChanges::default(),
@@ -378,7 +378,7 @@ impl Request {
         }
         for number in &self.removed {
             batch.remove(keys, layout::queue_key(self.user_agent, *number));
-            if self.bodies_apart {
+            if self.has_separate_bodies {
                 batch.remove(keys, layout::body_key(self.user_agent, *number));
             }
         }
@@ -404,7 +404,7 @@ impl Request {
             layout::queue_key(self.user_agent, number),
             layout::encode_message(stored),
         );
-        if let Some(body) = layout::body_apart(stored) {
+        if let Some(body) = layout::separate_body(stored) {
             batch.insert(keys, layout::body_key(self.user_agent, number), body);
         }
     }
@@ -432,7 +432,7 @@ impl Request {
         for (number, ended) in &changes.outbox {
             let key = layout::queue_key(self.user_agent, *number);
             batch.insert(keys, key, layout::encode_outbox_entry(ended));
-            if self.bodies_apart {
+            if self.has_separate_bodies {
                 batch.remove(keys, layout::body_key(self.user_agent, *number));
             }
         }

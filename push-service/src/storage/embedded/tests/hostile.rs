@@ -293,7 +293,7 @@ fn a_whole_batch_behind_a_torn_one_tells_whether_that_was_synced() {
             Ok((store, state)) => {
                 assert!(!synced);
                 assert_eq!(state, start);
-                assert_eq!(store.own(b"msecond").unwrap(), None);
+                assert_eq!(store.metadata(b"msecond").unwrap(), None);
             }
             Err(error) => {
                 assert!(synced && matches!(error, OpenError::Damaged { .. }), "{error:?}");
@@ -337,7 +337,7 @@ async fn a_store_of_format_1_is_taken_over_whole() {
         for _ in 0..2 {
             let (store, state) = Store::open(directory.path(), STORE_MEMTABLE_BYTES).unwrap();
             assert!(state.mark.number > 1);
-            assert_eq!(store.own(FORMAT_KEY).unwrap().unwrap(), FORMAT.to_be_bytes());
+            assert_eq!(store.metadata(FORMAT_KEY).unwrap().unwrap(), FORMAT.to_be_bytes());
         }
     }
 }

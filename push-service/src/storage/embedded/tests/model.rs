@@ -115,7 +115,7 @@ async fn compare(steps_between_restarts: Option<u64>) {
         let mut in_memory = vec![draw.clone().take(&pair.memory).await];
         let mut embedded = vec![draw.clone().take(&pair.embedded).await];
         // Gauges are those of the last batch.
-        pair.embedded.pass().await.unwrap();
+        pair.embedded.flush().await.unwrap();
         in_memory.push(format!(
             "{:?} {:?}",
             pair.memory_announcements.take(),

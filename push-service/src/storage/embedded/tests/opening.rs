@@ -60,7 +60,7 @@ fn change_mark(directory: &Path, format: Option<u32>) {
     let marks = Marks::load(directory).unwrap().unwrap();
     let store = Store::open_files(directory, marks, STORE_MEMTABLE_BYTES).unwrap();
     let state = store
-        .own(STATE_KEY)
+        .metadata(STATE_KEY)
         .map(|state| StoreState::decode(&state.unwrap()).unwrap());
     let (mut batch, _) = store.batch(state.unwrap());
     match format {

@@ -1,4 +1,4 @@
-//! What the writer publishes: that it failed, and how much the store holds.
+//! What the writer publishes: whether the store has failed, and its gauges.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,12 +50,12 @@ impl Failure {
 }
 
 /// Kept by a thread of the store: makes a panic that ends the thread a failure of the store.
-pub(super) struct Watch {
+pub(super) struct FailOnPanic {
     shared: Arc<Shared>,
     thread: &'static str,
 }
 
-impl Watch {
+impl FailOnPanic {
     pub(super) fn new(shared: &Arc<Shared>, thread: &'static str) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -64,7 +64,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for FailOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let why = format!("the store's {} panicked", self.thread);
