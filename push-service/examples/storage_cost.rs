@@ -17,7 +17,7 @@ use bytes::Bytes;
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId};
 use push_service::storage::embedded::{Embedded, Options};
 use push_service::storage::{
-    Budget, Caps, Confirm, Enqueue, Enqueued, NoSessions, Removal, SenderTag, Storage, Subscribe,
+    Caps, Confirm, Enqueue, Enqueued, NoSessions, QueueLimits, Removal, SenderTag, Storage, Subscribe,
 };
 
 const USER_AGENTS: usize = 1_000;
@@ -174,7 +174,7 @@ fn enqueue(n: usize, body: Bytes) -> Enqueue {
         receipts: None,
         sender: Some(SenderTag::of_key(push_protocol::KeyDigest([1; 32]))),
         caps: Caps::default(),
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 100_000,
             bytes: 1 << 40,
         },

@@ -110,7 +110,7 @@ impl Broker {
             receipts: promised.map(|promised| promised.receipts),
             sender: sender(submission.payer, submission.signed_by),
             caps: self.policy.caps,
-            budget: self.policy.budget,
+            queue_limits: self.policy.queue_limits,
             rate: self.policy.rate,
         };
         // From before the step: a connected user agent may be offered the message before the step is answered.

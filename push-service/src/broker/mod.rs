@@ -41,7 +41,7 @@ use crate::budgets::Budgets;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
 use crate::history::History;
 use crate::metrics::{Metrics, Step};
-use crate::storage::{Budget, Caps, Rate, Storage, StorageError};
+use crate::storage::{Caps, QueueLimits, Rate, Storage, StorageError};
 
 /// Who may send, and how much.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub struct Policy {
     /// The longest time to live.
     pub ttl: Ttl,
     /// What may wait for one user agent.
-    pub budget: Budget,
+    pub queue_limits: QueueLimits,
     /// How many bytes may wait of one sender, and of all.
     pub caps: Caps,
     /// How fast one subscription may be pushed to.

@@ -191,7 +191,7 @@ fn sizes(config: &Config, faults: &mut Vec<String>) {
         ("store_bytes", config.limits.store_bytes),
     ];
     for (key, cap) in caps {
-        // A cap below the budget of one queue is probably given in the wrong unit.
+        // A cap below the limit of one queue is probably given in the wrong unit.
         if (1..config.limits.queue_bytes).contains(&cap) {
             faults.push(format!(
                 "limits.{key} {cap} is less than limits.queue_bytes {}: set at least that, or 0 for no cap",

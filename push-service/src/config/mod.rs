@@ -32,7 +32,7 @@ pub use schema::{Acme, Channels, Cluster, Config, Drain, Limits, Listen, Redis, 
 pub use template::template;
 pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 
-use crate::storage::{Budget, Caps, Rate};
+use crate::storage::{Caps, QueueLimits, Rate};
 use sections::{Reader, Section as _};
 
 impl Config {
@@ -89,8 +89,8 @@ impl Config {
 
 impl Limits {
     /// What may wait for one user agent, as storage takes it.
-    pub fn budget(&self) -> Budget {
-        Budget {
+    pub fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
             messages: self.queue_messages,
             bytes: self.queue_bytes,
         }

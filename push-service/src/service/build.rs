@@ -289,7 +289,7 @@ fn policy(config: &Config) -> Policy {
             .map(PublicKey::digest)
             .collect(),
         ttl: Ttl::from_secs(config.limits.ttl.as_secs()),
-        budget: config.limits.budget(),
+        queue_limits: config.limits.queue_limits(),
         caps: config.limits.caps(),
         rate: config.limits.rate(),
         subscriptions_per_user_agent: config.limits.subscriptions_per_user_agent,

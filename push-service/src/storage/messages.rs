@@ -34,15 +34,15 @@ pub struct Enqueue {
     pub sender: Option<SenderTag>,
     /// How many bytes may wait of one sender, and of all.
     pub caps: Caps,
-    /// The queue's budget.
-    pub budget: Budget,
+    /// The limits of the queue.
+    pub queue_limits: QueueLimits,
     /// How many messages a second the subscription may get.
     pub rate: Option<Rate>,
 }
 
-/// What one user agent may have waiting (PR-23).
+/// What may wait for one user agent (PR-23).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Budget {
+pub struct QueueLimits {
     /// Messages.
     pub messages: u32,
     /// Bytes of their bodies, each counted with [`crate::defaults::MESSAGE_OVERHEAD_BYTES`].

@@ -42,7 +42,7 @@ pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 
 pub use self::messages::{
-    Budget, Confirm, Enqueue, Enqueued, Rate, Removal, RemovalReason, RemovedMessage, Swept,
+    Confirm, Enqueue, Enqueued, QueueLimits, Rate, Removal, RemovalReason, RemovedMessage, Swept,
 };
 pub use self::portable::{Cursor, Exported, Imported, Portable};
 pub use self::receipts::{
@@ -88,7 +88,7 @@ pub trait Storage: Send + Sync + 'static {
     ) -> Result<bool, StorageError>;
 
     /// Accepts a push message, in one step: checks that its subscription exists, and its rate; removes the message of its topic
-    /// and expired ones; checks the budget and evicts by rule; numbers and stores the message; tells the holder of the seat.
+    /// and expired ones; checks the limits of the queue and evicts by rule; numbers and stores the message; tells the holder of the seat.
     ///
     /// Before that step, [`Enqueue::caps`] are checked: over a cap the message is refused, even if its subscription has
     /// ended. Steps at the same moment may go over a cap together, each by one message. With several nodes, a cap may be
@@ -242,7 +242,7 @@ pub trait Storage: Send + Sync + 'static {
     /// (PR-37). What is expired or abandoned is counted and not exported. Changes nothing.
     ///
     /// Ends a page when it holds about `bytes`, after at least one record: a longer queue comes in parts. A storage that
-    /// has to give a whole queue at once goes over it by at most one user agent's budget. For a store that nothing else
+    /// has to give a whole queue at once goes over it by at most the limits of one queue. For a store that nothing else
     /// changes meanwhile; one that is changed may give a user agent as it was before or after. Any part may come twice.
     async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError>;
 
@@ -251,8 +251,8 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// Merges, part by part: adds subscriptions and messages that are not there, and never ends or replaces anything that
     /// is. In the way are a subscription if another of its id or name is there; a message if its subscription is not
-    /// there, or another message of its number or its topic is. So repeating it adds nothing twice. Neither budget, rate
-    /// nor limit applies. No session is told: it finds what was imported with its next page.
+    /// there, or another message of its number or its topic is. So repeating it adds nothing twice. Neither limits nor
+    /// rates apply. No session is told: it finds what was imported with its next page.
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError>;
 
     /// Closes the store: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.

@@ -11,7 +11,7 @@ use crate::defaults::{RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 pub struct UserAgentReport {
     /// Messages that wait.
     pub messages: u32,
-    /// Bytes that count against the budget.
+    /// Bytes that count against the limits of the queue.
     pub bytes: u64,
     /// The number of the last message accepted.
     pub last_number: u64,
@@ -38,7 +38,7 @@ pub struct SubscriptionReport {
     pub restricted: bool,
     /// Messages that wait.
     pub messages: u32,
-    /// Bytes that count against the budget.
+    /// Bytes that count against the limits of the queue.
     pub bytes: u64,
     /// When it was made, in seconds since 1970.
     pub created_at: u64,
@@ -132,7 +132,7 @@ impl LastSeen {
 pub struct Usage {
     /// Messages that wait, expired ones included until they are swept.
     pub messages: u64,
-    /// Bytes that count against budgets.
+    /// Bytes that count against the limits of queues.
     pub bytes: u64,
     /// User agents with a record.
     pub user_agents: u64,

@@ -2,7 +2,7 @@
 //!
 //! # What is counted
 //!
-//! The bytes of the queue budget: a body and [`MESSAGE_OVERHEAD_BYTES`](crate::defaults::MESSAGE_OVERHEAD_BYTES) for each message, from the step that stores it to
+//! The same bytes as for the limits of a queue: a body and [`MESSAGE_OVERHEAD_BYTES`](crate::defaults::MESSAGE_OVERHEAD_BYTES) for each message, from the step that stores it to
 //! the step that removes it. Receipts, and messages without a [`SenderTag`], count for the store alone. The check comes
 //! before the step and holds no lock during it. So the steps that are under way at one moment may go over a cap together,
 //! each by one message.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use push_protocol::session::Limits;
-use push_service::storage::Budget;
+use push_service::storage::QueueLimits;
 
 use crate::chance::Chance;
 
@@ -88,7 +88,7 @@ pub(crate) struct Parameters {
     pub(crate) acknowledge_twice_one_in: u64,
     pub(crate) receipts_one_in: u64,
     pub(crate) reconcile: u64,
-    pub(crate) budget: Budget,
+    pub(crate) queue_limits: QueueLimits,
     pub(crate) service: Limits,
 }
 
@@ -117,7 +117,7 @@ impl Parameters {
             acknowledge_twice_one_in: chance.pick(&[0, 10, 3]),
             receipts_one_in: chance.pick(&[0, 0, 3, 1]),
             reconcile: chance.pick(&[10, 20]) * 1_000,
-            budget: Budget {
+            queue_limits: QueueLimits {
                 messages: chance.pick(&[1_000, 1_000, 1_000, 10]),
                 bytes: 4 << 20,
             },

@@ -294,7 +294,7 @@ fn policy(world: &World) -> Policy {
         require_vapid: false,
         application_servers: Default::default(),
         ttl: Ttl::from_secs(30 * 86_400),
-        budget: world.parameters.budget,
+        queue_limits: world.parameters.queue_limits,
         caps: Caps::default(),
         rate: None,
         subscriptions_per_user_agent: 100,

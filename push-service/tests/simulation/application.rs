@@ -277,7 +277,7 @@ impl World {
             receipts: None,
             sender: None,
             caps: Caps::default(),
-            budget: self.parameters.budget,
+            queue_limits: self.parameters.queue_limits,
             rate: None,
         };
         let enqueued = at_once(self.storage.enqueue(enqueue));

@@ -41,7 +41,7 @@ impl World {
         let (limits, names) = (Arc::clone(&self.parameters.user_agent), self.parameters.names);
         let largest = self.parameters.body as usize + LARGEST_BESIDE_BODY;
         let has_room = limits.held_messages >= 2 && limits.held_bytes >= 3 * largest;
-        let is_evicting = self.parameters.budget.messages < 1_000;
+        let is_evicting = self.parameters.queue_limits.messages < 1_000;
         let burst = usize::from(self.parameters.service.in_flight).saturating_sub(names);
         if !has_room || is_evicting || burst == 0 {
             return;

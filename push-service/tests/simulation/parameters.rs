@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use push_protocol::session;
 use push_protocol::session::user_agent;
-use push_service::storage::Budget;
+use push_service::storage::QueueLimits;
 
 use crate::chance::Chance;
 
@@ -93,7 +93,7 @@ pub(crate) struct Parameters {
     pub(crate) stuck: bool,
     pub(crate) inbox: usize,
     pub(crate) body: u64,
-    pub(crate) budget: Budget,
+    pub(crate) queue_limits: QueueLimits,
     pub(crate) service: Arc<session::Limits>,
     pub(crate) user_agent: Arc<user_agent::Limits>,
 }
@@ -123,7 +123,7 @@ impl Parameters {
             stuck: chance.one_in(2),
             inbox: chance.pick(&[1, 2, 4, 16]),
             body: chance.pick(&[16, 200, 900]),
-            budget: Budget {
+            queue_limits: QueueLimits {
                 messages: chance.pick(&[1_000, 1_000, 1_000, 12]),
                 bytes: 4 << 20,
             },

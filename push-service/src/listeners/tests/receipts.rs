@@ -18,7 +18,7 @@ use crate::channels::rig::Troubled;
 use crate::defaults::{IN_FLIGHT, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
 use crate::resources::tests::rig::Service;
 use crate::storage::{
-    Announce, Budget, Caps, Enqueue, Enqueued, RECEIPTS, RECEIPTS_NAME, Seat, Storage, Subscribe,
+    Announce, Caps, Enqueue, Enqueued, QueueLimits, RECEIPTS, RECEIPTS_NAME, Seat, Storage, Subscribe,
 };
 
 const RECEIPT_SUBSCRIPTION: UserAgentId = UserAgentId([9; 16]);
@@ -63,7 +63,7 @@ fn receipt(nonce: u64) -> Enqueue {
         receipts: None,
         sender: None,
         caps: Caps::default(),
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 1_000_000,
             bytes: 1 << 30,
         },

@@ -23,8 +23,8 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed,
-    Manner, MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed, Manner,
+    MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, QueueLimits, ReceiptExpected, Refreshed,
     Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
     WaitingMessage, Which,
 };
@@ -71,7 +71,7 @@ impl Service {
             require_vapid: false,
             application_servers: Default::default(),
             ttl: Ttl::from_secs(limits.ttl.as_secs()),
-            budget: limits.budget(),
+            queue_limits: limits.queue_limits(),
             caps: limits.caps(),
             rate: None,
         };
@@ -360,9 +360,9 @@ impl Storage for Broken {
     }
 }
 
-/// A budget of one message, and a rate of one an hour.
+/// A queue of one message, and a rate of one an hour.
 pub(crate) fn tight(policy: &mut Policy) {
-    policy.budget = Budget {
+    policy.queue_limits = QueueLimits {
         messages: 1,
         bytes: 1 << 20,
     };

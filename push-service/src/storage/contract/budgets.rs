@@ -6,10 +6,10 @@ use push_protocol::{Ttl, Urgency};
 
 use super::rig::{Rig, START_US, enqueue, seat, topic};
 use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES};
-use crate::storage::{Budget, Enqueue, Enqueued, Rate};
+use crate::storage::{Enqueue, Enqueued, QueueLimits, Rate};
 
-fn budget(messages: u32) -> Budget {
-    Budget {
+fn queue_limits(messages: u32) -> QueueLimits {
+    QueueLimits {
         messages,
         bytes: u64::MAX,
     }
@@ -17,7 +17,7 @@ fn budget(messages: u32) -> Budget {
 
 fn limited(n: u8, body: &[u8], messages: u32) -> Enqueue {
     Enqueue {
-        budget: budget(messages),
+        queue_limits: queue_limits(messages),
         ..enqueue(1, n, body)
     }
 }
@@ -73,7 +73,7 @@ pub(crate) async fn a_newcomer_that_would_be_the_victim_is_refused(rig: &Rig) {
     };
     assert_eq!(rig.storage.enqueue(low).await.unwrap(), Enqueued::QueueFull);
     let too_large = Enqueue {
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 9,
             bytes: 2 * (MESSAGE_OVERHEAD_BYTES + 2),
         },

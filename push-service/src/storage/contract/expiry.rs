@@ -227,7 +227,7 @@ pub(crate) async fn a_refused_push_is_no_use(rig: &Rig) {
         ..enqueue(1, 1, b"a")
     };
     let too_large = Enqueue {
-        budget: crate::storage::Budget {
+        queue_limits: crate::storage::QueueLimits {
             messages: 10,
             bytes: 1,
         },

@@ -6,7 +6,7 @@ use push_protocol::{MessageId, ReceiptOutcome, Ttl, Urgency};
 
 use super::rig::{Rig, enqueue, name, seat, subscription, topic, user_agent};
 use crate::storage::{
-    Attached, Budget, Confirm, Ending, Enqueue, Enqueued, Manner, MessageEnd, Removal, Traced,
+    Attached, Confirm, Ending, Enqueue, Enqueued, Manner, MessageEnd, QueueLimits, Removal, Traced,
 };
 
 /// The receipt subscription of these cases. A user agent that only keeps its id need not know it.
@@ -132,7 +132,7 @@ pub(crate) async fn a_passing_message_replaces_too(rig: &Rig) {
 pub(crate) async fn an_evicted_message_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let tight = |body: &[u8]| Enqueue {
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 2,
             bytes: u64::MAX,
         },

@@ -11,8 +11,8 @@ use super::senders::sender;
 use super::{enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Budget, Confirm, Ending, Enqueue, ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest,
-    Paged, RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
+    Confirm, Ending, Enqueue, ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, Paged,
+    QueueLimits, RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
 };
 
 /// How many user agents there are; the last one is a receipt subscription.
@@ -250,7 +250,7 @@ fn draw_enqueue(dice: &mut Dice, agent: u8, n: u8) -> Enqueue {
         ttl: Ttl::from_secs([0, 5, 50, 500][dice.below(4) as usize]),
         urgency: Urgency::ALL[dice.below(4) as usize],
         topic: topic.and_then(|topic| push_protocol::Topic::parse(topic)),
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 8 + dice.below(4) as u32,
             bytes: 2_000,
         },

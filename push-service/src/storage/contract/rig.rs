@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
-    Announce, Attached, BUCKETS, Budget, Caps, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
-    Removal, RemovalReason, RemovedMessage, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
+    Announce, Attached, BUCKETS, Caps, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
+    QueueLimits, Removal, RemovalReason, RemovedMessage, Scope, Seat, Storage, Subscribe, Subscribed, Usage,
+    WakeUp,
 };
 
 /// When every rig's clock starts: in November 2023, in microseconds.
@@ -334,7 +335,7 @@ pub(crate) fn subscribe(n_agent: u8, n: u8) -> Subscribe {
     }
 }
 
-/// A message of normal urgency for a day, with a budget and rate that let everything through.
+/// A message of normal urgency for a day, with limits and a rate that let everything through.
 pub(crate) fn enqueue(n_agent: u8, n: u8, body: &[u8]) -> Enqueue {
     Enqueue {
         user_agent: user_agent(n_agent),
@@ -353,7 +354,7 @@ pub(crate) fn enqueue(n_agent: u8, n: u8, body: &[u8]) -> Enqueue {
         receipts: None,
         sender: None,
         caps: Caps::default(),
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 1_000,
             bytes: 1 << 24,
         },

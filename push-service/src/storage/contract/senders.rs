@@ -218,7 +218,7 @@ pub(crate) async fn sums_follow_what_waits(rig: &Rig) {
 
     // Evicts the largest share: that of sender 2.
     let tight = Enqueue {
-        budget: crate::storage::Budget {
+        queue_limits: crate::storage::QueueLimits {
             messages: 3,
             bytes: u64::MAX,
         },
@@ -283,7 +283,7 @@ pub(crate) async fn a_refused_message_is_not_counted(rig: &Rig) {
     let stranger = answer(rig, from(1, enqueue(7, 7, b"x"))).await;
     assert_eq!(stranger, Enqueued::NoSubscription);
     let too_large = Enqueue {
-        budget: crate::storage::Budget {
+        queue_limits: crate::storage::QueueLimits {
             messages: 9,
             bytes: counted(5),
         },

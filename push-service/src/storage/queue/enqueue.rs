@@ -217,7 +217,7 @@ fn accepted(request: Enqueue, id: MessageId, name: SubscriptionName, now: Now) -
     }
 }
 
-/// What the newcomer counts against the budget.
+/// What the newcomer counts against the limits of the queue.
 pub(super) fn newcomer_bytes(request: &Enqueue) -> u64 {
     counted_bytes(request.content.body.len() as u64)
 }

@@ -12,7 +12,7 @@ use push_protocol::{MessageNumber, SubscriptionId};
 use super::enqueue::newcomer_bytes;
 use super::{Now, Share, UserAgent};
 use crate::defaults::EVICTIONS_PER_STEP;
-use crate::storage::{Budget, Enqueue};
+use crate::storage::{Enqueue, QueueLimits};
 
 /// The messages that have to be removed for a newcomer.
 #[derive(Default, Debug)]
@@ -31,20 +31,20 @@ impl UserAgent {
     ) -> Option<Room> {
         let mut plan = Plan::new(self.total(), request);
         plan.give_up(self, replaced);
-        if plan.fits(request.budget) {
+        if plan.fits(request.queue_limits) {
             return Some(Room::default());
         }
         let mut room = Room::default();
         self.be_ordered();
         for number in self.first_expired(now) {
-            if plan.fits(request.budget) || room.expired.len() == EVICTIONS_PER_STEP {
+            if plan.fits(request.queue_limits) || room.expired.len() == EVICTIONS_PER_STEP {
                 break;
             }
             if plan.give_up(self, Some(number)) {
                 room.expired.push(number);
             }
         }
-        while !plan.fits(request.budget) {
+        while !plan.fits(request.queue_limits) {
             if room.expired.len() + room.evicted.len() == EVICTIONS_PER_STEP {
                 return None;
             }
@@ -122,8 +122,8 @@ impl Plan {
         }
     }
 
-    fn fits(&self, budget: Budget) -> bool {
-        self.total.messages <= budget.messages && self.total.bytes <= budget.bytes
+    fn fits(&self, limits: QueueLimits) -> bool {
+        self.total.messages <= limits.messages && self.total.bytes <= limits.bytes
     }
 
     /// Counts a message out. Returns whether it counted before.

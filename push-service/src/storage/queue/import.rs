@@ -65,7 +65,7 @@ impl UserAgent {
         });
     }
 
-    /// Imports a message under its old id. No budget counts, and no seat is told: a session finds it with its next page.
+    /// Imports a message under its old id. No limit applies, and no seat is told: a session finds it with its next page.
     pub(in crate::storage) fn import_message(
         &mut self,
         arriving: &PortableMessage,

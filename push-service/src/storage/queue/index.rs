@@ -47,7 +47,7 @@ impl Waiting {
         }
     }
 
-    /// The bytes that it counts against the budget.
+    /// The bytes that it counts against the limits of the queue.
     pub(in crate::storage) fn counted_bytes(&self) -> u64 {
         counted_bytes(u64::from(self.body_bytes))
     }
@@ -83,7 +83,7 @@ pub(super) fn count(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
 }
 
-/// What a body of this size counts against a budget.
+/// What a body of this size counts against the limits of a queue.
 pub(super) fn counted_bytes(body_bytes: u64) -> u64 {
     body_bytes + MESSAGE_OVERHEAD_BYTES
 }

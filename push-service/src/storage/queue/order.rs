@@ -117,7 +117,7 @@ mod tests {
     use crate::storage::Retention;
     use crate::storage::clock::Now;
     use crate::storage::contract::{enqueue, name, subscribe};
-    use crate::storage::{Budget, Enqueue, Enqueued};
+    use crate::storage::{Enqueue, Enqueued, QueueLimits};
 
     /// PR-43: a long queue that is full has an order, and keeps it while it is long; pushes to a queue with room, and the
     /// end of a subscription that has no messages, make none.
@@ -135,12 +135,12 @@ mod tests {
         }
         let full = 4 * ORDER_FROM;
         let push = |queue: &mut UserAgent, n: usize| {
-            let budget = Budget {
+            let queue_limits = QueueLimits {
                 messages: full as u32,
                 bytes: 1 << 20,
             };
             let request = Enqueue {
-                budget,
+                queue_limits,
                 ..enqueue(1, 1, &n.to_be_bytes())
             };
             queue.enqueue(request, day, now).outcome

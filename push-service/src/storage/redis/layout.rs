@@ -15,7 +15,7 @@ use crate::defaults::RETENTION_GRAINS;
 use crate::storage::reports::LastSeen;
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
 use crate::storage::{
-    Budget, Enqueue, PageRequest, RECEIPTS, Rate, Retention, Scope, Seat, SenderTag, SubscriptionReport,
+    Enqueue, PageRequest, QueueLimits, RECEIPTS, Rate, Retention, Scope, Seat, SenderTag, SubscriptionReport,
     UserAgentReport,
 };
 
@@ -567,7 +567,7 @@ pub(super) fn seat(seat: Option<Seat>) -> Vec<u8> {
 
 /// The numbers that the enqueue script takes.
 pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32, retention_ms: u64) -> Vec<u8> {
-    let Budget { messages, bytes } = enqueue.budget;
+    let QueueLimits { messages, bytes } = enqueue.queue_limits;
     let Rate { per_second, burst } = enqueue.rate.unwrap_or(Rate {
         per_second: 0.0,
         burst: 0.0,

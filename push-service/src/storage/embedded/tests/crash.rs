@@ -134,7 +134,7 @@ async fn send_for_ever(store: Arc<Embedded>, agent: u8) {
             nonce: n,
             receipts: Some(crate::storage::contract::user_agent(99)),
             sender: Some(sender(agent / 2)),
-            budget: crate::storage::Budget {
+            queue_limits: crate::storage::QueueLimits {
                 messages: u32::MAX,
                 bytes: u64::MAX,
             },

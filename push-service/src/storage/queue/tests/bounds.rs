@@ -9,8 +9,8 @@ use crate::defaults::{
 };
 use crate::storage::contract::{everything, seat, user_agent};
 use crate::storage::{
-    Budget, ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, RECEIPTS, RECEIPTS_NAME,
-    Rate, ReceiptExpected, Refreshed, Removal, Subscribe, Subscribed, Traced,
+    ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, QueueLimits, RECEIPTS,
+    RECEIPTS_NAME, Rate, ReceiptExpected, Refreshed, Removal, Subscribe, Subscribed, Traced,
 };
 
 /// What one of these messages counts.
@@ -228,7 +228,7 @@ fn a_page_ends_at_its_limits() {
     assert_eq!(page(&state, &ask(numbers[2], 3, 30), now), (0, state.last, false));
 }
 
-/// PR-23: a queue holds its budget to the message and to the byte.
+/// PR-23: a queue holds exactly as many messages and bytes as its limits say.
 #[test]
 fn a_queue_is_full_to_the_byte() {
     let budgets = [
@@ -240,15 +240,15 @@ fn a_queue_is_full_to_the_byte() {
     for (messages, bytes, evicts) in budgets {
         let mut state = with_subscriptions(1);
         let ids = [1, 2].map(|n| store(&mut state, request(60, n), at(n)));
-        let budget = Budget { messages, bytes };
+        let queue_limits = QueueLimits { messages, bytes };
         let third = Enqueue {
-            budget,
+            queue_limits,
             ..request(60, 3)
         };
         let Enqueued::Stored { id, evicted, .. } = state.enqueue(third, RETENTION, at(3)).outcome else {
             panic!("it is stored");
         };
-        assert_eq!(evicted, u32::from(evicts), "{budget:?}");
+        assert_eq!(evicted, u32::from(evicts), "{queue_limits:?}");
         let left: Vec<_> = ids.into_iter().skip(usize::from(evicts)).chain([id]).collect();
         assert_eq!(
             waiting(&state),
@@ -270,13 +270,13 @@ fn one_step_evicts_a_bounded_number() {
             store(&mut state, request(60, n), at(n));
         }
         let before = waiting(&state);
-        let budget = Budget {
+        let queue_limits = QueueLimits {
             messages: 1_000,
             bytes: (count - needed + 1) * COUNTED,
         };
         let step = state.enqueue(
             Enqueue {
-                budget,
+                queue_limits,
                 ..request(60, 99)
             },
             RETENTION,
@@ -295,7 +295,7 @@ fn one_step_evicts_a_bounded_number() {
 /// PR-23: of equal shares the smaller id loses; the newcomer is refused only if it is less urgent than its victim.
 #[test]
 fn ties_of_eviction_are_broken_by_rule() {
-    let budget = Budget {
+    let queue_limits = QueueLimits {
         messages: 2,
         bytes: 10_000,
     };
@@ -305,7 +305,7 @@ fn ties_of_eviction_are_broken_by_rule() {
     let third = store(
         &mut state,
         Enqueue {
-            budget,
+            queue_limits,
             ..message(3, 3)
         },
         at(3),
@@ -320,7 +320,7 @@ fn ties_of_eviction_are_broken_by_rule() {
         let mut state = with_subscriptions(1);
         let old = [1, 2].map(|n| store(&mut state, message(1, n), at(n)));
         let newcomer = Enqueue {
-            budget,
+            queue_limits,
             urgency,
             ..message(1, 3)
         };

@@ -11,7 +11,8 @@ use crate::storage::contract::{everything, name, seat, topic, user_agent};
 use crate::storage::portable::ExportPage;
 use crate::storage::reports::UsageChange;
 use crate::storage::{
-    Budget, Ending, ExpectReceipt, Manner, MessageEnd, RECEIPTS, RECEIPTS_NAME, Removal, SenderTag, Subscribe,
+    Ending, ExpectReceipt, Manner, MessageEnd, QueueLimits, RECEIPTS, RECEIPTS_NAME, Removal, SenderTag,
+    Subscribe,
 };
 
 /// What a storage keeps under a number.
@@ -201,7 +202,7 @@ impl Checked {
             topic: [None, None, topic("one"), topic("two")][dice.below(4) as usize],
             receipts: (dice.below(3) == 0).then(|| user_agent(9)),
             sender: SenderTag::from_bytes([dice.below(3) as u8; 8]),
-            budget: Budget {
+            queue_limits: QueueLimits {
                 messages: 6,
                 bytes: 900,
             },

@@ -9,7 +9,7 @@ use super::OWN;
 use super::laboratory::Laboratory;
 use crate::storage::contract::{enqueue, everything, ids, name, seat, subscribe, user_agent};
 use crate::storage::{
-    Attached, Budget, Confirm, Enqueue, Enqueued, Manner, Removal, Storage as _, Subscribed,
+    Attached, Confirm, Enqueue, Enqueued, Manner, QueueLimits, Removal, Storage as _, Subscribed,
 };
 
 /// Messages of another subscription that wait.
@@ -60,7 +60,7 @@ impl Laboratory {
     async fn stored(&self, n: u8, nonce: u64, change: impl FnOnce(&mut Enqueue)) -> MessageId {
         let mut request = Enqueue {
             nonce,
-            budget: Budget {
+            queue_limits: QueueLimits {
                 messages: 10_000,
                 bytes: 1 << 24,
             },
@@ -145,7 +145,7 @@ impl Laboratory {
         assert_eq!(given_up, two);
         // The sums are right: another message fits, and one more does not.
         let exact = one.len() as u32 + 1;
-        let fits = |request: &mut Enqueue| request.budget.messages = exact;
+        let fits = |request: &mut Enqueue| request.queue_limits.messages = exact;
         self.stored(1, 1 << 40, fits).await;
         assert_eq!(self.waiting().await.len(), one.len() + 1);
         (words, sweep_words)
@@ -174,7 +174,7 @@ async fn a_subscription_beside_a_full_queue_ends_in_bounded_steps() {
     for of_two in [1, 100, 150] {
         let laboratory = counting().await;
         let (mut one, two) = laboratory.fill(of_two).await;
-        let full = |request: &mut Enqueue| request.budget.messages = (WAITING + of_two) as u32;
+        let full = |request: &mut Enqueue| request.queue_limits.messages = (WAITING + of_two) as u32;
         one.push(laboratory.stored(1, 1 << 41, full).await);
         one.remove(0);
         let (words, sweep_words) = laboratory.end_two(&one, &two).await;

@@ -9,7 +9,7 @@ use push_tests::redis::{Configuration, Server};
 use super::{OWN, laboratory};
 use crate::defaults::ORDER_FROM;
 use crate::storage::contract::{Rig, enqueue, name, user_agent};
-use crate::storage::{Budget, Enqueue, Enqueued};
+use crate::storage::{Enqueue, Enqueued, QueueLimits};
 
 /// Comes before the script's own text.
 const PRELUDE: &str = "
@@ -56,7 +56,7 @@ async fn steps_cost_the_same_beside_any_queue() {
         let of = |n: usize, urgency| {
             let body = [&[agent][..], &n.to_be_bytes()].concat();
             Enqueue {
-                budget: Budget {
+                queue_limits: QueueLimits {
                     messages: length as u32,
                     bytes: 1 << 30,
                 },

@@ -8,7 +8,7 @@ use push_tests::redis::{Configuration, Reply, Server};
 use super::{OWN, open_with};
 use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, user_agent};
-use crate::storage::{Attached, Budget, Enqueue, Enqueued, Manner, Refreshed, StorageError};
+use crate::storage::{Attached, Enqueue, Enqueued, Manner, QueueLimits, Refreshed, StorageError};
 
 /// The bucket of user agent 1, whose id is all ones: the first ten bits.
 const MARK: &str = "push:{004}";
@@ -97,7 +97,7 @@ async fn a_sole_message_has_no_index_until_it_needs_one() {
     assert_eq!(rig.usage().await.messages, 0);
 }
 
-/// PR-29, R30-EXP-1: a queue that expired inside Redis counts against no budget any more.
+/// PR-29, R30-EXP-1: a queue that expired inside Redis counts against no limit any more.
 #[tokio::test]
 async fn a_queue_that_vanished_is_not_counted() {
     let (server, rig) = store().await;
@@ -326,7 +326,7 @@ async fn a_step_is_one_script() {
     }
 }
 
-/// PR-24, PR-32: a rate and a budget hold over nodes, because they are decided inside the step.
+/// PR-24, PR-32: a rate and the limits of a queue hold over nodes, because they are decided inside the step.
 #[tokio::test]
 async fn a_rate_holds_over_nodes() {
     let (server, one) = store().await;
@@ -355,7 +355,7 @@ async fn a_full_queue_forgets_ended_subscriptions() {
         rig.subscribed(1, n).await;
     }
     let within = |bytes, n, body| Enqueue {
-        budget: Budget { messages: 8, bytes },
+        queue_limits: QueueLimits { messages: 8, bytes },
         ..enqueue(1, n, body)
     };
     // The orders are made when the ninth message comes.

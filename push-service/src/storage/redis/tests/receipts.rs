@@ -524,7 +524,7 @@ fn broker(rig: &Rig) -> (Broker, Arc<Metrics>) {
         require_vapid: false,
         application_servers: Default::default(),
         ttl: Ttl::from_secs(60),
-        budget: Limits::default().budget(),
+        queue_limits: Limits::default().queue_limits(),
         caps: Caps::default(),
         rate: None,
     };

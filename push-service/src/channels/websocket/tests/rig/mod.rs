@@ -23,7 +23,7 @@ use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::{Announcer, Reconciler};
 use crate::history::History;
 use crate::metrics::Metrics;
-use crate::storage::{Budget, Caps, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
+use crate::storage::{Caps, Enqueue, Enqueued, Manner, PageRequest, QueueLimits, Scope, Seat, Storage};
 use crate::{config, defaults};
 
 pub(crate) fn limits() -> Limits {
@@ -111,7 +111,7 @@ impl Rig {
             require_vapid: false,
             application_servers: Default::default(),
             ttl: Ttl::from_secs(defaults::TTL.as_secs()),
-            budget: BUDGET,
+            queue_limits: QUEUE_LIMITS,
             caps: Caps::default(),
             rate: None,
             subscriptions_per_user_agent: 100,
@@ -226,7 +226,7 @@ impl Rig {
             receipts: None,
             sender: None,
             caps: Caps::default(),
-            budget: BUDGET,
+            queue_limits: QUEUE_LIMITS,
             rate: None,
         };
         let enqueued = self.storage.enqueue(enqueue).await.unwrap();
@@ -301,7 +301,7 @@ pub(crate) const DELIVERY_SHARES: usize = 4;
 /// Attaches under way at a time.
 pub(crate) const ATTACHING: usize = 2;
 
-const BUDGET: Budget = Budget {
+const QUEUE_LIMITS: QueueLimits = QueueLimits {
     messages: 1_000,
     bytes: 1 << 30,
 };
