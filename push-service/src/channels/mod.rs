@@ -31,8 +31,8 @@ use self::handle::Mark;
 pub use self::monitor::{ConnectionPoll, EventStream, MonitorLink, PushLink, can_push};
 pub use self::registry::Registry;
 pub(crate) use self::registry::{SHARDS, Seated};
+pub use self::shared::ChannelBounds;
 use self::shared::Shared;
-pub use self::shared::Shares;
 use self::websocket::WebSocketChannel;
 #[cfg(test)]
 pub(crate) use self::websocket::tests::rig;
@@ -54,10 +54,10 @@ impl Channels {
         broker: Arc<Broker>,
         registry: Arc<Registry>,
         limits: Limits,
-        shares: Shares,
+        bounds: ChannelBounds,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let shared = Shared::new(broker, registry, limits, shares, metrics);
+        let shared = Shared::new(broker, registry, limits, bounds, metrics);
         Arc::new(Self { shared })
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Shared {
 
 /// Bounds that all channels of a node share.
 #[derive(Clone, Copy, Debug)]
-pub struct Shares {
+pub struct ChannelBounds {
     /// Attaches in flight.
     pub attaching: usize,
     /// Bytes of bodies that were read and wait to be written.
@@ -40,7 +40,7 @@ impl Shared {
         broker: Arc<Broker>,
         registry: Arc<Registry>,
         limits: Limits,
-        shares: Shares,
+        bounds: ChannelBounds,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let page_kib = limits.page_bytes.div_ceil(1024);
@@ -49,8 +49,8 @@ impl Shared {
             registry,
             metrics,
             limits: Arc::new(limits),
-            attaching: Semaphore::new(shares.attaching),
-            delivering: Arc::new(Semaphore::new((shares.delivery_bytes / 1024).max(page_kib))),
+            attaching: Semaphore::new(bounds.attaching),
+            delivering: Arc::new(Semaphore::new((bounds.delivery_bytes / 1024).max(page_kib))),
             is_leaving: AtomicBool::new(false),
             start: Instant::now(),
         })
@@ -91,7 +91,7 @@ impl Shared {
     }
 }
 
-/// Shares of the delivery bytes are counted in KiB, because one acquires at most `u32::MAX` of them at once.
+/// ChannelBounds of the delivery bytes are counted in KiB, because one acquires at most `u32::MAX` of them at once.
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }

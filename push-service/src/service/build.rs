@@ -17,7 +17,7 @@ use super::{AdminListeners, Node, ServiceError, descriptors, sentence};
 use crate::admin::ReadinessWatch;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
-use crate::channels::{Channels, Registry, Shares};
+use crate::channels::{ChannelBounds, Channels, Registry};
 use crate::cluster::{Announcer, Reconciler};
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
@@ -78,7 +78,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         Arc::clone(&metrics),
     );
     let broker = Arc::new(broker.with_budgets(budgets).recording(Arc::clone(&history)));
-    let shares = Shares {
+    let shares = ChannelBounds {
         attaching: config.channels.attaching,
         delivery_bytes: config.channels.delivery_bytes,
     };

@@ -14,7 +14,7 @@ use push_protocol::capability::{Capabilities, SealingKey};
 use push_protocol::origin::Origin;
 use push_service::broker::{Broker, Outboxes, Policy};
 use push_service::budgets::{Budgets, Payer};
-use push_service::channels::{Channels, Registry, Shares};
+use push_service::channels::{ChannelBounds, Channels, Registry};
 use push_service::cluster::Reconciler;
 use push_service::config;
 use push_service::metrics::Metrics;
@@ -264,7 +264,7 @@ impl Future for Pausable {
 /// milliseconds.
 const AFTERMATH: u64 = 2_000;
 
-const SHARES: Shares = Shares {
+const SHARES: ChannelBounds = ChannelBounds {
     attaching: 8,
     delivery_bytes: 1 << 20,
 };

@@ -9,7 +9,7 @@ use push_tests::connector::Connector;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::channels::{Channels, Registry, Shares, rig};
+use crate::channels::{ChannelBounds, Channels, Registry, rig};
 use crate::config::{IpNetwork, Limits};
 use crate::defaults;
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
@@ -124,7 +124,7 @@ impl Node {
 
 /// Monitors see what the resources do; nothing ends those that wait.
 fn channels_of(service: &Service, registry: Arc<Registry>) -> Arc<Channels> {
-    let shares = Shares {
+    let shares = ChannelBounds {
         attaching: rig::ATTACHING,
         delivery_bytes: defaults::DELIVERY_BYTES,
     };

@@ -19,7 +19,7 @@ pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::shared::Shared;
-use crate::channels::{Channels, Registry, Shares};
+use crate::channels::{ChannelBounds, Channels, Registry};
 use crate::cluster::{Announcer, Reconciler};
 use crate::history::History;
 use crate::metrics::Metrics;
@@ -127,7 +127,7 @@ impl Rig {
         let broker = broker
             .with_budgets(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))))
             .recording(history);
-        let shares = Shares {
+        let shares = ChannelBounds {
             attaching: ATTACHING,
             delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
         };
