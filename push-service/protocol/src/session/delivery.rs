@@ -130,7 +130,7 @@ impl Delivery {
     }
 
     /// Whether everything that waited was offered to one who asks for nothing else.
-    pub(super) fn is_through(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.once && self.paging.is_none() && !self.behind
     }
 

@@ -459,7 +459,7 @@ impl Session {
         }
         self.page_from = Moment::default();
         out.extend(self.delivery.next_page(&self.limits).map(Action::Page));
-        if self.delivery.is_through() {
+        if self.delivery.is_complete() {
             self.close(CloseReason::CaughtUp, out);
         }
     }

@@ -15,7 +15,7 @@ pub(super) enum Finish {
     /// A newer monitor has taken over, or the node leaves.
     Over,
     /// What was asked for has been delivered, or the time is over (R30-MON-12).
-    Through,
+    Complete,
     /// What was monitored has ended, or never existed (R30-EXP-2).
     Gone,
     /// Storage has trouble; nothing is lost.
@@ -28,7 +28,7 @@ impl Finish {
     pub(super) fn of(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Unknown => Self::Gone,
-            CloseReason::CaughtUp => Self::Through,
+            CloseReason::CaughtUp => Self::Complete,
             CloseReason::SlowReader | CloseReason::PongTimeout => Self::TooSlow,
             CloseReason::TryAgainLater | CloseReason::ServiceRestart => Self::Trouble,
             _ => Self::Over,
@@ -38,7 +38,7 @@ impl Finish {
     pub(super) fn closed(self) -> Closed {
         match self {
             Self::Over => Closed::Displaced,
-            Self::Through => Closed::Left,
+            Self::Complete => Closed::Left,
             Self::Gone => Closed::Ended,
             Self::Trouble => Closed::Storage,
             Self::TooSlow => Closed::SlowReader,
@@ -52,8 +52,8 @@ impl Finish {
                 StatusCode::OK,
                 "This request has ended; send it again. Waiting messages stay stored.",
             ),
-            Self::Through if has_delivered => (StatusCode::OK, "No more messages wait."),
-            Self::Through => (
+            Self::Complete if has_delivered => (StatusCode::OK, "No more messages wait."),
+            Self::Complete => (
                 StatusCode::NO_CONTENT,
                 "No message arrived within the time of Prefer: wait.",
             ),

@@ -30,7 +30,7 @@ impl MonitorTask {
     }
 
     /// Whether what is owed to the monitors of a closed session is done.
-    fn is_through(&self) -> bool {
+    fn is_complete(&self) -> bool {
         let is_looked_for =
             self.checking.is_some() || self.monitors.iter().any(|monitor| !monitor.is_checked);
         self.is_written() && !(is_looked_for && self.driver.has_attached())
@@ -39,7 +39,7 @@ impl MonitorTask {
     /// Answers every request when the session is over, and begins to leave.
     pub(super) fn end_if_over(&mut self, cx: &Context<'_>, now: Moment) -> bool {
         if let Some((finish, until)) = self.closing
-            && (self.is_through() || until <= now)
+            && (self.is_complete() || until <= now)
         {
             self.closed = finish.closed();
             for monitor in std::mem::take(&mut self.monitors) {

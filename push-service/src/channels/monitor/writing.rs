@@ -63,8 +63,8 @@ impl MonitorTask {
                 over.dismiss(Finish::Over, &self.driver.shared.metrics);
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
                 let over = self.remove(at, now);
-                over.dismiss(Finish::Through, &self.driver.shared.metrics);
-                self.closed = Finish::Through.closed();
+                over.dismiss(Finish::Complete, &self.driver.shared.metrics);
+                self.closed = Finish::Complete.closed();
             } else {
                 at += 1;
             }
