@@ -3,7 +3,7 @@
 use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability};
 use push_protocol::{Content, KeyDigest, MessageId, Topic, Ttl, Urgency};
 
-use super::receipts::{Promised, ReceiptWish};
+use super::receipts::{ReceiptWish, RequestedReceipt};
 use super::{Broker, PushResource, Refusal};
 use crate::budgets::Payer;
 use crate::defaults::COST_RECEIPT;
@@ -51,17 +51,17 @@ impl Broker {
     pub async fn accept(&self, push: &PushResource, submission: Submission) -> Result<Accepted, Refusal> {
         let ttl = submission.ttl.clamp_to(self.policy.ttl);
         let nonce = random::u64();
-        let promised = match &submission.receipt {
+        let requested = match &submission.receipt {
             None => None,
             Some(wish) => {
                 let payer = submission.payer;
                 self.pay_for_receipt(push, payer).await?;
-                Some(self.promise_receipt(push, wish, nonce, ttl, payer).await?)
+                Some(self.request_receipt(push, wish, nonce, ttl, payer).await?)
             }
         };
-        let accepted = self.store(push, submission, nonce, ttl, promised.as_ref()).await;
-        if let (Err(refusal), Some(promised)) = (&accepted, &promised) {
-            self.take_promise_back(promised, refusal).await;
+        let accepted = self.store(push, submission, nonce, ttl, requested.as_ref()).await;
+        if let (Err(refusal), Some(requested)) = (&accepted, &requested) {
+            self.withdraw_receipt(requested, refusal).await;
         }
         let id = accepted?;
         let message = MessageCapability {
@@ -75,7 +75,7 @@ impl Broker {
         Ok(Accepted {
             token,
             ttl,
-            receipts: promised.map(|promised| promised.token),
+            receipts: requested.map(|requested| requested.token),
         })
     }
 
@@ -95,7 +95,7 @@ impl Broker {
         submission: Submission,
         nonce: u64,
         ttl: Ttl,
-        promised: Option<&Promised>,
+        requested: Option<&RequestedReceipt>,
     ) -> Result<MessageId, Refusal> {
         let enqueue = Enqueue {
             user_agent: push.capability.user_agent,
@@ -105,9 +105,10 @@ impl Broker {
             urgency: submission.urgency,
             topic: submission.topic,
             content: submission.content,
+            // Stored for `/push` alone: its URL is made again for each message that is delivered (`push_token`).
             key: push.capability.key.filter(|_| push.dialect == Dialect::Rfc8030),
             sealed_by: push.sealed_by,
-            receipts: promised.map(|promised| promised.receipts),
+            receipts: requested.map(|requested| requested.receipts),
             sender: sender(submission.payer, submission.signed_by),
             caps: self.policy.caps,
             queue_limits: self.policy.queue_limits,

@@ -37,7 +37,8 @@ impl Broker {
         self.history.record(&user_agent, acknowledged);
     }
 
-    /// Opens the token of a promised request. Costs no storage.
+    /// Opens the token of a message that its user agent has: in the URL of the promise or event that delivered it (RFC 8030 §6.2).
+    /// Costs no storage.
     pub fn open_promise(&self, token: &str) -> Result<MessageCapability, Refusal> {
         let opened = self.capabilities.open_message(MessageKind::Promise, token);
         let opened = opened.ok_or(Refusal::UnknownResource)?;
@@ -45,7 +46,7 @@ impl Broker {
         Ok(opened.capability)
     }
 
-    /// Removes one message by its promised resource, as durably as it was accepted (PR-1). The session that offered it, on
+    /// Removes one message by the URL that its user agent has, as durably as it was accepted (PR-1). The session that offered it, on
     /// this or another node, is told that its window has room (PR-18).
     ///
     /// [`Refusal::MessageGone`] if it was not there any more: the user agent need not do anything then (R30-ACK-3).

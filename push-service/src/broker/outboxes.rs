@@ -21,12 +21,12 @@ pub struct Outboxes {
 impl Outboxes {
     /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: the next look into storage finds the outbox.
     pub fn hint(&self, user_agent: UserAgentId) {
-        self.again(user_agent);
+        self.hint_later(user_agent);
         self.noted.notify_one();
     }
 
-    /// To be relayed at the next occasion, but not at once: storage had trouble.
-    pub(super) fn again(&self, user_agent: UserAgentId) {
+    /// A hint that wakes no relay: the outbox is relayed with the next ones, because storage was in trouble.
+    pub(super) fn hint_later(&self, user_agent: UserAgentId) {
         let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
         if hinted.len() < OUTBOXES_HINTED {
             hinted.insert(user_agent);

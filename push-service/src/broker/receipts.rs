@@ -43,8 +43,8 @@ pub enum ReceiptWish {
     Named(UserAgentId),
 }
 
-/// A receipt that was promised to a sender, and is expected in storage.
-pub(super) struct Promised {
+/// A receipt that the sender requested. Its receipt subscription expects it.
+pub(super) struct RequestedReceipt {
     pub(super) receipts: UserAgentId,
     /// The token of the receipt subscription.
     pub(super) token: String,
@@ -91,21 +91,21 @@ impl Broker {
         })
     }
 
-    pub(super) async fn promise_receipt(
+    pub(super) async fn request_receipt(
         &self,
         push: &PushResource,
         wish: &ReceiptWish,
         nonce: u64,
         ttl: Ttl,
         payer: Payer,
-    ) -> Result<Promised, Refusal> {
+    ) -> Result<RequestedReceipt, Refusal> {
         let receipts = match wish {
             ReceiptWish::Named(receipts) => *receipts,
             ReceiptWish::Chosen(sender) => chosen(push, *sender),
         };
         // The acknowledgement of a message with TTL 0 counts for as long (PR-21).
         let lasts = Duration::from_secs(u64::from(ttl.as_secs())).max(ACKNOWLEDGE_WITHIN);
-        let promised = Promised {
+        let requested = RequestedReceipt {
             receipts,
             token: self.capabilities.seal_receipts(receipts),
             is_fresh: matches!(wish, ReceiptWish::Chosen(None)),
@@ -118,10 +118,10 @@ impl Broker {
                 limit: RECEIPTS_PER_SUBSCRIPTION,
             },
         };
-        let mut answer = if promised.is_fresh {
+        let mut answer = if requested.is_fresh {
             ReceiptExpected::NoReceiptSubscription
         } else {
-            self.expect(&promised).await?
+            self.expect(&requested).await?
         };
         if answer == ReceiptExpected::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
             // It outlives the request, so none is made for a subscription that has ended.
@@ -131,17 +131,19 @@ impl Broker {
                 return Err(Refusal::SubscriptionGone);
             }
             self.make_receipt_subscription(receipts).await?;
-            answer = self.expect(&promised).await?;
+            answer = self.expect(&requested).await?;
         }
         match answer {
-            ReceiptExpected::Recorded => Ok(promised),
+            ReceiptExpected::Recorded => Ok(requested),
             ReceiptExpected::NoReceiptSubscription => Err(Refusal::UnknownReceipts),
             ReceiptExpected::TooMany => Err(Refusal::TooManyReceipts),
         }
     }
 
-    async fn expect(&self, promised: &Promised) -> Result<ReceiptExpected, StorageError> {
-        let expect = self.storage.expect_receipt(promised.receipts, promised.expected);
+    async fn expect(&self, requested: &RequestedReceipt) -> Result<ReceiptExpected, StorageError> {
+        let expect = self
+            .storage
+            .expect_receipt(requested.receipts, requested.expected);
         self.step(Step::Receipt, expect).await
     }
 
@@ -165,22 +167,22 @@ impl Broker {
     }
 
     /// The message was refused, so its receipt is expected no more. If it may have been stored, the receipt stays expected (PR-2).
-    pub(super) async fn take_promise_back(&self, promised: &Promised, refusal: &Refusal) {
+    pub(super) async fn withdraw_receipt(&self, requested: &RequestedReceipt, refusal: &Refusal) {
         if matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageFull) {
             return;
         }
-        if promised.is_fresh {
+        if requested.is_fresh {
             // With everything in it, or each refused push would leave one behind.
-            let end = self.storage.end(promised.receipts, Ending::All);
+            let end = self.storage.end(requested.receipts, Ending::All);
             let _ = self.step_within(Step::Unsubscribe, end).await;
             return;
         }
         let ExpectReceipt {
             user_agent, nonce, ..
-        } = promised.expected;
-        let nothing = never_stored(promised.receipts, user_agent, nonce);
+        } = requested.expected;
+        let nothing = never_stored(requested.receipts, user_agent, nonce);
         // If this fails too, the receipt becomes overdue, and tracing finds that the message was never stored.
-        let _ = self.settle(promised.receipts, &[nothing]).await;
+        let _ = self.settle(requested.receipts, &[nothing]).await;
     }
 
     async fn settle(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError> {
@@ -204,7 +206,7 @@ impl Broker {
                 let relayed = join_all(some.iter().map(|user_agent| self.relay(*user_agent))).await;
                 for (user_agent, relayed) in some.iter().zip(relayed) {
                     if relayed.is_err() {
-                        outboxes.again(*user_agent);
+                        outboxes.hint_later(*user_agent);
                     }
                 }
             }
@@ -216,7 +218,7 @@ impl Broker {
     pub(crate) async fn look_for_receipts(&self, outboxes: &Outboxes) {
         let waiting = self.step_within(Step::Receipt, self.storage.with_outbox(RECEIPT_STEP));
         for user_agent in waiting.await.unwrap_or_default() {
-            outboxes.again(user_agent);
+            outboxes.hint_later(user_agent);
         }
         for _ in 0..RECEIPT_ROUNDS {
             let overdue = self.step_within(Step::Receipt, self.storage.overdue(RECEIPT_STEP));
