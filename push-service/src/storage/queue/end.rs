@@ -59,8 +59,8 @@ impl UserAgent {
         let mut removed = Vec::new();
         for number in self.messages_of(index) {
             if let Some(waiting) = self.waiting.remove(number) {
-                changes.counts_out(&waiting);
-                self.count_out(&waiting);
+                changes.subtract_from_gauges(&waiting);
+                self.subtract_from_sums(&waiting);
                 changes
                     .left
                     .push(waiting.removed(RemovalReason::SubscriptionEnded));
@@ -89,7 +89,7 @@ impl UserAgent {
         if share.messages == 0 {
             return Vec::new();
         }
-        self.be_ordered();
+        self.order_if_long();
         match &self.order {
             Some(order) => {
                 let mut numbers: Vec<_> = order.of_subscription(id).collect();

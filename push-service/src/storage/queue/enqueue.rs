@@ -94,7 +94,7 @@ impl UserAgent {
             number: self.next_number(now),
             nonce: request.nonce,
         };
-        self.admit(request, id, name, &mut changes, now);
+        self.append(request, id, name, &mut changes, now);
         if let (Some(seat), Some(stored)) = (self.seat, &changes.stored) {
             let message = Arc::clone(&stored.message);
             changes
@@ -110,7 +110,7 @@ impl UserAgent {
         self.finish(outcome, changes, now)
     }
 
-    fn admit(
+    fn append(
         &mut self,
         request: Enqueue,
         id: MessageId,
@@ -130,7 +130,7 @@ impl UserAgent {
             message,
         };
         let waiting = Waiting::of(&stored);
-        changes.counts_in(&waiting);
+        changes.add_to_gauges(&waiting);
         self.put_in(waiting, receipts);
         changes.stored = Some(stored);
     }

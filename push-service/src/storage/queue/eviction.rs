@@ -35,7 +35,7 @@ impl UserAgent {
             return Some(Room::default());
         }
         let mut room = Room::default();
-        self.be_ordered();
+        self.order_if_long();
         for number in self.first_expired(now) {
             if plan.fits(request.queue_limits) || room.expired.len() == EVICTIONS_PER_STEP {
                 break;

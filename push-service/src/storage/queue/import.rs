@@ -128,7 +128,7 @@ impl UserAgent {
             sender: arriving.sender,
         };
         let waiting = Waiting::of(&stored);
-        changes.counts_in(&waiting);
+        changes.add_to_gauges(&waiting);
         self.put_in(waiting, arriving.receipts);
         self.mark_used(changes);
         changes.stored = Some(stored);

@@ -240,8 +240,8 @@ impl UserAgent {
         now: Now,
     ) -> Option<Waiting> {
         let waiting = self.waiting.remove(number)?;
-        self.count_out(&waiting);
-        changes.counts_out(&waiting);
+        self.subtract_from_sums(&waiting);
+        changes.subtract_from_gauges(&waiting);
         let how = if waiting.has_expired(now.ms()) {
             Leaving::Removed(RemovalReason::Expired)
         } else {
@@ -250,7 +250,7 @@ impl UserAgent {
         if let Leaving::Removed(why) = how {
             changes.left.push(waiting.removed(why));
         }
-        self.forget_message(number, how.receipt(), changes);
+        self.end_message(number, how.receipt(), changes);
         Some(waiting)
     }
 
@@ -270,12 +270,12 @@ impl UserAgent {
         subscription.share.add(&waiting);
         let after = subscription.share;
         self.total_bytes += waiting.counted_bytes();
-        self.joins_order(&waiting, (before, after));
+        self.add_to_order(&waiting, (before, after));
         self.waiting.insert(waiting);
     }
 
     /// A message left the index: takes it out of the sums.
-    fn count_out(&mut self, waiting: &Waiting) {
+    fn subtract_from_sums(&mut self, waiting: &Waiting) {
         let mut shares = (Share::default(), Share::default());
         if let Some(subscription) = self.subscription_mut(waiting.subscription) {
             shares.0 = subscription.share;
@@ -283,7 +283,7 @@ impl UserAgent {
             shares.1 = subscription.share;
         }
         self.total_bytes -= waiting.counted_bytes();
-        self.leaves_order(waiting, shares);
+        self.remove_from_order(waiting, shares);
     }
 
     /// Tells the holder of the seat, if there is one, that these messages were removed.

@@ -81,14 +81,14 @@ fn victim(waiting: &Waiting) -> (SubscriptionId, Urgency, MessageNumber) {
 
 impl UserAgent {
     /// Makes the order of a long queue.
-    pub(super) fn be_ordered(&mut self) {
+    pub(super) fn order_if_long(&mut self) {
         if self.order.is_none() && self.waiting.len() >= ORDER_FROM {
             self.order = Some(Box::new(EvictionOrder::of(&self.subscriptions, &self.waiting)));
         }
     }
 
     /// A message joined the queue; `shares` are its subscription's before and after.
-    pub(super) fn joins_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+    pub(super) fn add_to_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
         if let Some(order) = &mut self.order {
             order.victims.insert(victim(waiting));
             order.expiries.insert((waiting.expires_at_ms, waiting.id.number));
@@ -97,7 +97,7 @@ impl UserAgent {
     }
 
     /// A message left the queue; `shares` are its subscription's before and after.
-    pub(super) fn leaves_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+    pub(super) fn remove_from_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
         if self.waiting.len() < ORDER_BELOW {
             self.order = None;
         }

@@ -184,7 +184,7 @@ impl ReceiptState {
     }
 
     /// The message in the queue with this nonce, as if it were given up now.
-    pub(super) fn requested_as(&self, nonce: u64) -> Option<OutboxEntry> {
+    pub(super) fn requested_with_nonce(&self, nonce: u64) -> Option<OutboxEntry> {
         let requested = self.0.as_ref()?.requested.iter();
         let (number, requested) = requested
             .into_iter()

@@ -51,7 +51,7 @@ impl UserAgent {
             let given_up = passing.ended(ReceiptOutcome::GivenUp);
             return given_up.unless(now.ms() < passing.until_ms, user_agent);
         }
-        let Some(given_up) = self.receipt_state.requested_as(nonce) else {
+        let Some(given_up) = self.receipt_state.requested_with_nonce(nonce) else {
             return Traced::Nothing;
         };
         let waiting = self
@@ -152,18 +152,13 @@ impl UserAgent {
             message,
         };
         let waiting = Waiting::of(&stored);
-        changes.counts_in(&waiting);
+        changes.add_to_gauges(&waiting);
         self.put_in(waiting, None);
         changes.receipts_mut().joined.push(stored);
     }
 
     /// A message ended: it is removed or, if a receipt was requested, replaced by an entry of the outbox.
-    pub(super) fn forget_message(
-        &mut self,
-        number: MessageNumber,
-        how: ReceiptOutcome,
-        changes: &mut Changes,
-    ) {
+    pub(super) fn end_message(&mut self, number: MessageNumber, how: ReceiptOutcome, changes: &mut Changes) {
         match self.receipt_state.end(number, how) {
             Some(ended) => changes.receipts_mut().outbox.push((number, ended)),
             None => changes.removed.push(number),

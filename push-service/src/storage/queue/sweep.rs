@@ -50,7 +50,7 @@ impl UserAgent {
     pub(super) fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
         let left_over = self.to_free.len().min(limit);
         for number in self.to_free.drain(..left_over).collect::<Vec<_>>() {
-            self.forget_message(number, ReceiptOutcome::GivenUp, changes);
+            self.end_message(number, ReceiptOutcome::GivenUp, changes);
         }
         let mut freed = left_over;
         for passing in self
