@@ -1,23 +1,19 @@
 //! The layout of the store in Redis: of keys, of arguments and answers of scripts, and of wake-ups.
 //!
-//! Each layout is defined once, here. A script says `layout.NAME` where it needs one: [`in_scripts`] has the text that takes its
-//! place. Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change to
+//! Each layout is defined once, here. A script says `layout.NAME` where it needs one: [`in_scripts`](super::layout_names::in_scripts) has the text that takes its
+//! place. [`record`](super::record) reads whole records. Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change to
 //! what stands in a key is a new [`FORMAT`].
 
 use bytes::Bytes;
 use push_protocol::capability::KeyId;
 use push_protocol::{
-    Content, KeyDigest, MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
+    Content, KeyDigest, MessageNumber, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
 };
 
 use super::packed::{Nonce, Packed, U48, layouts};
 use crate::defaults::RETENTION_GRAINS;
-use crate::storage::reports::LastSeen;
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
-use crate::storage::{
-    Enqueue, PageRequest, QueueLimits, RECEIPTS, Rate, Retention, Scope, Seat, SenderTag, SubscriptionReport,
-    UserAgentReport,
-};
+use crate::storage::{Enqueue, PageRequest, QueueLimits, Rate, Scope, Seat, SenderTag};
 
 /// The format that the scripts write, and the newest that they read (PR-35).
 pub(super) const FORMAT: u8 = 1;
@@ -119,16 +115,16 @@ layouts! {
 }
 
 /// Behind [`MetaFields`]: the queue has orders (`parts/order.lua`).
-const ORDERED: u8 = 1;
+pub(super) const ORDERED: u8 = 1;
 
 /// Behind [`MetaFields`]: the record is unused ([`Retention`](crate::storage::Retention)).
-const UNUSED: u8 = 2;
+pub(super) const UNUSED: u8 = 2;
 
 /// Stands before the sender in an entry of the index, and behind the numbers of the enqueue script.
 pub(super) const WITH_SENDER: u8 = 1;
 
-/// The value of `how` in an entry of the outbox whose message has not ended. [`ReceiptOutcome`] has the others.
-const WAITING: u8 = 0;
+/// The value of `how` in an entry of the outbox whose message has not ended. [`ReceiptOutcome`](push_protocol::ReceiptOutcome) has the others.
+pub(super) const WAITING: u8 = 0;
 
 /// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
 /// begin with a smaller byte.
@@ -436,121 +432,6 @@ layouts! {
     }
 }
 
-/// What scripts mean by `layout.NAME`: formats for Lua's `struct`, sizes in bytes, positions (from 1), bytes and letters.
-pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
-    let format = |format: String| format!("'{format}'");
-    let letter = |letter: u8| format!("'{}'", char::from(letter));
-    vec![
-        ("META", format(MetaFields::format())),
-        ("META_BYTES", MetaFields::BYTES.to_string()),
-        ("META_ORDERED", ORDERED.to_string()),
-        ("META_UNUSED", UNUSED.to_string()),
-        ("SUBSCRIPTION", format(SubscriptionFields::format())),
-        ("NAME_BYTES", SubscriptionName::BYTES.to_string()),
-        ("ID_BYTES", SubscriptionId::BYTES.to_string()),
-        ("NAMED", format(NamedFields::format())),
-        ("ENTRY", format(EntryFields::format())),
-        ("ENTRY_BYTES", EntryFields::BYTES.to_string()),
-        ("ENTRY_ID_AT", EntryFields::position("subscription").to_string()),
-        ("ENTRY_LEFT_AT", EntryFields::position("body_bytes").to_string()),
-        ("NONCE_BYTES", Nonce::BYTES.to_string()),
-        ("TOPIC_AT", (EntryFields::BYTES + 1).to_string()),
-        ("SENDER_BYTES", SenderFields::BYTES.to_string()),
-        ("WITH_SENDER", WITH_SENDER.to_string()),
-        ("SOLE", format(SoleFields::format())),
-        ("SOLE_ID_AT", SoleFields::position("number").to_string()),
-        ("SOLE_ENTRY_AT", SoleFields::position("nonce").to_string()),
-        // Head and entry, without a sender.
-        (
-            "SOLE_BYTES",
-            (SoleFields::position("nonce") - 1 + EntryFields::BYTES).to_string(),
-        ),
-        (
-            "SOLE_LEFT_AT",
-            (SoleFields::position("nonce") - 1 + EntryFields::position("body_bytes")).to_string(),
-        ),
-        ("MESSAGE_ID_BYTES", IdFields::BYTES.to_string()),
-        ("MESSAGE_ID", format(IdFields::format())),
-        ("LEFT_BYTES", LeftFields::BYTES.to_string()),
-        ("OWED", format(OwedFields::format())),
-        ("OWED_ID_AT", OwedFields::position("subscription").to_string()),
-        ("OWED_OUTCOME_AT", OwedFields::position("how").to_string()),
-        ("WAITING", WAITING.to_string()),
-        ("GIVEN_UP", ReceiptOutcome::GivenUp.to_byte().to_string()),
-        ("REPLACED", ReceiptOutcome::Replaced.to_byte().to_string()),
-        ("VICTIM", format(VictimFields::format())),
-        ("MOMENT", format(MomentFields::format())),
-        ("NUMBER", format(NumberField::format())),
-        ("RETENTION", format(RetentionNumbers::format())),
-        ("RETENTION_BYTES", RetentionNumbers::BYTES.to_string()),
-        ("RENEWED", format(Renewed::format())),
-        ("SUBSCRIBE", format(SubscribeNumbers::format())),
-        ("ENQUEUE", format(EnqueueNumbers::format())),
-        ("ENQUEUE_BYTES", EnqueueNumbers::BYTES.to_string()),
-        ("ATTACH", format(AttachNumbers::format())),
-        ("WANTED", format(Wanted::format())),
-        ("EXPECT", format(ExpectNumbers::format())),
-        ("URL_BYTES", ReceiptUrl::BYTES.to_string()),
-        ("URL_SEALED_BY_AT", ReceiptUrl::position("sealed_by").to_string()),
-        ("DEADLINE", format(U48::format())),
-        ("SETTLE", format(SettleNumbers::format())),
-        ("SETTLED", format(SettledFields::format())),
-        ("SETTLED_BYTES", SettledFields::BYTES.to_string()),
-        ("IMPORT", format(ImportNumbers::format())),
-        ("IMPORT_SUBSCRIPTION", format(ImportSubscription::format())),
-        ("IMPORT_SUBSCRIPTION_BYTES", ImportSubscription::BYTES.to_string()),
-        ("IMPORT_MESSAGE", format(ImportMessage::format())),
-        // Scripts take the message and the URL whole.
-        (
-            "IMPORT_EXPECTATION",
-            format(format!(
-                ">c{}c{}{}",
-                UserAgentId::BYTES + Nonce::BYTES,
-                ReceiptUrl::BYTES,
-                &U48::format()[1..]
-            )),
-        ),
-        ("AGAIN", letter(letter::AGAIN)),
-        ("NO_SUBSCRIPTION", letter(letter::NO_SUBSCRIPTION)),
-        ("RATE_LIMITED", letter(letter::RATE_LIMITED)),
-        ("QUEUE_FULL", letter(letter::QUEUE_FULL)),
-        ("PASSED", letter(letter::PASSED)),
-        ("STORED", letter(letter::STORED)),
-        ("CREATED", letter(letter::CREATED)),
-        ("FOUND", letter(letter::FOUND)),
-        ("TOO_MANY", letter(letter::TOO_MANY)),
-        ("UNKNOWN", letter(letter::UNKNOWN)),
-        ("EXPECTED", letter(letter::EXPECTED)),
-        ("DISPLACED", letter(letter::DISPLACED)),
-        ("HELD", letter(letter::HELD)),
-        ("WAITS", letter(letter::WAITS)),
-        ("SHARE", letter(letter::SHARE)),
-        ("NOT_DONE", letter(letter::DIGIT)),
-        ("DONE", letter(letter::DIGIT + letter::DONE)),
-        ("NOT_DONE_OWING", letter(letter::DIGIT + letter::OWING)),
-        ("DONE_OWING", letter(letter::DIGIT + letter::DONE + letter::OWING)),
-        ("DUE", news::DUE.to_string()),
-        ("OWES", news::OWES.to_string()),
-        ("LIMITED_ANSWER", format(LimitedAnswer::format())),
-        ("STORED_ANSWER", format(StoredAnswer::format())),
-        ("SETTLED_ANSWER", format(SettledAnswer::format())),
-        ("OUTCOME", format(OutcomeFields::format())),
-        ("HELD_ANSWER", format(HeldAnswer::format())),
-        ("PAGE_HEAD", format(PageHead::format())),
-        ("PAGE_ROW", format(PageRow::format())),
-        ("SHARE_ANSWER", format(Share::format())),
-        ("WAKE_UP_VERSION", format!("'\\{WAKE_UP_VERSION}'")),
-        ("WAKE_UP_STORED", letter(wake_up::STORED)),
-        ("WAKE_UP_PASSING", letter(wake_up::PASSING)),
-        ("WAKE_UP_REMOVED", letter(wake_up::REMOVED)),
-        ("WAKE_UP_DISPLACED", letter(wake_up::DISPLACED)),
-        ("WAKE_UP_ENDED", letter(wake_up::ENDED)),
-        ("WAKE_UP_READ_AGAIN", letter(wake_up::READ_AGAIN)),
-        ("WAKE_UP_STORED_FIELDS", format(WakeUpStored::format())),
-        ("SESSION_AT", (Option::<Seat>::BYTES / 2 + 1).to_string()),
-    ]
-}
-
 impl RetentionNumbers {
     pub(super) fn new(for_ms: u64) -> Self {
         Self {
@@ -646,144 +527,9 @@ pub(super) fn page_wanted(request: &PageRequest, most: usize) -> (Vec<u8>, Vec<u
     (wanted.packed(), these.iter().flat_map(|id| id.0).collect())
 }
 
-/// [`MetaFields`], as far as Rust reads them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Meta {
-    pub(super) format: u8,
-    pub(super) last: u64,
-    pub(super) seat: Option<Seat>,
-    pub(super) retained_until_ms: u64,
-    pub(super) messages: u32,
-    pub(super) bytes: u64,
-    /// Not later than the earliest expiry of what waits; 0: nothing waits.
-    pub(super) earliest_ms: u64,
-    /// Whether the record is unused ([`Retention`](crate::storage::Retention)).
-    pub(super) unused: bool,
-}
-
-impl Meta {
-    pub(super) fn read(value: &[u8]) -> Result<Self, Unreadable> {
-        let mut fields = Fields(value);
-        let meta = MetaFields::read(&mut fields)?;
-        Ok(Self {
-            format: meta.format,
-            last: meta.last,
-            seat: meta.seat,
-            retained_until_ms: meta.retained_until_ms.0,
-            messages: meta.messages,
-            bytes: meta.bytes.0,
-            earliest_ms: meta.earliest_ms.0,
-            unused: fields.0.first() == Some(&UNUSED),
-        })
-    }
-}
-
-impl Meta {
-    /// What tells when the user agent was there.
-    pub(super) fn last_seen(&self, receipts: bool) -> LastSeen {
-        LastSeen {
-            retained_until_ms: self.retained_until_ms,
-            unused: self.unused,
-            seated: self.seat.is_some(),
-            receipts,
-        }
-    }
-}
-
-/// A subscription, from its two fields.
-pub(super) struct Subscription {
-    pub(super) id: SubscriptionId,
-    pub(super) name: SubscriptionName,
-    pub(super) created_at_secs: u32,
-    pub(super) key: Option<[u8; 32]>,
-    pub(super) messages: u32,
-    pub(super) bytes: u64,
-}
-
-/// A whole record.
-pub(super) struct Record {
-    pub(super) meta: Meta,
-    pub(super) subscriptions: Vec<Subscription>,
-}
-
-impl Record {
-    /// From what the report script answers.
-    pub(super) fn read(pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, Unreadable> {
-        let value = |field: &[u8]| {
-            pairs
-                .iter()
-                .find(|(f, _)| f == field)
-                .map(|(_, value)| &value[..])
-        };
-        let meta = Meta::read(value(b"m").ok_or(Unreadable)?)?;
-        let mut subscriptions = Vec::with_capacity(pairs.len() / 2);
-        for (field, named) in pairs.iter().filter(|(field, _)| field.first() == Some(&b'n')) {
-            let mut fields = Fields(named);
-            let NamedFields { id, created_at_secs } = NamedFields::read(&mut fields)?;
-            let key = if fields.0.is_empty() {
-                None
-            } else {
-                Some(fields.array()?)
-            };
-            let share = value(&[&[letter::SHARE][..], &id.0].concat());
-            let share = share.map_or(
-                Ok(Share {
-                    messages: 0,
-                    bytes: U48(0),
-                }),
-                |share| Share::read(&mut Fields(share)),
-            )?;
-            subscriptions.push(Subscription {
-                id,
-                name: SubscriptionName::read(&mut Fields(&field[1..]))?,
-                created_at_secs,
-                key,
-                messages: share.messages,
-                bytes: share.bytes.0,
-            });
-        }
-        subscriptions.sort_by_key(|subscription| subscription.id);
-        Ok(Self { meta, subscriptions })
-    }
-
-    pub(super) fn report(&self, retention: Retention, now_ms: u64) -> UserAgentReport {
-        let receipts = self.subscriptions.iter().any(|s| s.id == RECEIPTS);
-        let subscription = |s: &Subscription| SubscriptionReport {
-            id: s.id.to_string(),
-            name: s.name.to_string(),
-            restricted: s.key.is_some(),
-            messages: s.messages,
-            bytes: s.bytes,
-            created_at: s.created_at_secs.into(),
-        };
-        UserAgentReport {
-            messages: self.subscriptions.iter().map(|s| s.messages).sum(),
-            bytes: self.subscriptions.iter().map(|s| s.bytes).sum(),
-            last_number: self.meta.last,
-            seated: self.meta.seat.is_some(),
-            unused: self.meta.unused,
-            retained_for_secs: self.meta.retained_until_ms.saturating_sub(now_ms) / 1_000,
-            last_seen: self.meta.last_seen(receipts).ms(retention, now_ms) / 1_000,
-            subscriptions: self.subscriptions.iter().map(subscription).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A record that was cut off anywhere is refused, never a panic. One byte behind it says whether it is unused.
-    #[test]
-    fn a_record_cut_short_is_unreadable() {
-        let meta = [1; MetaFields::BYTES];
-        assert!(!Meta::read(&meta).unwrap().unused);
-        assert!(Meta::read(&[&meta[..], &[UNUSED]].concat()).unwrap().unused);
-        assert!(!Meta::read(&[&meta[..], &[ORDERED]].concat()).unwrap().unused);
-        for end in 0..meta.len() {
-            assert!(Meta::read(&meta[..end]).is_err(), "{end}");
-        }
-    }
 
     /// PR-35: what stands in keys keeps its layout as long as [`FORMAT`] is the same: other nodes read it.
     #[test]

@@ -11,9 +11,10 @@ use push_protocol::{
 use super::answers::Pairs;
 use super::layout::{
     self, EPOCH, EntryFields, ImportExpectation, ImportMessage, ImportSubscription, LANE, OutcomeFields,
-    OwedFields, ReceiptUrl, Record, SenderFields, WITH_SENDER,
+    OwedFields, ReceiptUrl, SenderFields, WITH_SENDER,
 };
 use super::packed::{Nonce, Packed as _, U48};
+use super::record::{Record, Subscription};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
@@ -21,7 +22,7 @@ use crate::storage::{MessageEnd, PASSING_WITH_RECEIPT, Portable, SenderTag, Wait
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
-    let subscription = |s: &layout::Subscription| PortableSubscription {
+    let subscription = |s: &Subscription| PortableSubscription {
         id: s.id,
         name: s.name,
         created_at_secs: s.created_at_secs.into(),

@@ -13,6 +13,7 @@ use super::keys::{self, bucket_of};
 use super::layout::{self, FORMAT};
 use super::links::Work;
 use super::packed::Packed as _;
+use super::record::Meta;
 use crate::storage::{Refreshed, Seat, StorageError};
 
 /// A last number that is below that of every message and above that of an empty queue. A session whose cursor is above it
@@ -58,7 +59,7 @@ impl Redis {
 
     /// What a record says of a seat, if that is all there is to do.
     fn compared(&self, user_agent: UserAgentId, seat: Seat, meta: &[u8]) -> Option<Refreshed> {
-        let meta = layout::Meta::read(meta).ok()?;
+        let meta = Meta::read(meta).ok()?;
         if meta.format > FORMAT {
             return None;
         }

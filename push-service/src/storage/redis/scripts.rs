@@ -16,7 +16,8 @@ use push_protocol::UserAgentId;
 
 use super::bucket::Bucket;
 use super::keys::{ALL, BUCKET_DEADLINES, KeySet, NODES, QUEUE, QUEUE_AND_OUTBOX, SUM, Store, SumOf};
-use super::layout::{EPOCH, FORMAT, LANE, in_scripts};
+use super::layout::{EPOCH, FORMAT, LANE};
+use super::layout_names::in_scripts;
 use super::links::{Repeat, Script};
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, ORDER_BELOW, ORDER_FROM,

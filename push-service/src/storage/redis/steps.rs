@@ -8,9 +8,10 @@ use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId, SubscriptionName,
 use redis::Value;
 
 use super::answers::{self, Accepted, Acknowledged, unreadable};
-use super::layout::{self, AttachNumbers, Record, Renewed, RetentionNumbers, SubscribeNumbers, letter};
+use super::layout::{self, AttachNumbers, Renewed, RetentionNumbers, SubscribeNumbers, letter};
 use super::links::Work;
 use super::packed::{Packed as _, U48};
+use super::record::Record;
 use super::{Redis, founding};
 use crate::defaults::{
     ATTACHES_PER_MINUTE, EMPTY_RECORD_KEPT, RECEIPT_STEP, REDIS_STEP_MESSAGES, RETENTION_GRAINS,

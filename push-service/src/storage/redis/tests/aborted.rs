@@ -12,7 +12,7 @@ use push_tests::redis::Reply;
 
 use super::super::Redis;
 use super::super::keys::{BODIES, EXPECTED, RECORD, of_user_agent};
-use super::super::layout::Meta;
+use super::super::record::Meta;
 use super::OWN;
 use super::laboratory::Laboratory;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
