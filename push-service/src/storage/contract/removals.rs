@@ -5,7 +5,7 @@ use std::time::Duration;
 use push_protocol::{Ttl, Urgency};
 
 use super::rig::{Rig, enqueue, name, topic, user_agent};
-use crate::storage::{Budget, Enqueue, Enqueued, RemovalReason};
+use crate::storage::{Enqueue, Enqueued, QueueLimits, RemovalReason};
 
 fn lasting(body: &[u8], secs: u64) -> Enqueue {
     Enqueue {
@@ -53,7 +53,7 @@ pub(crate) async fn a_replaced_or_cancelled_message_is_told_of(rig: &Rig) {
 pub(crate) async fn what_makes_room_is_told_of(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let full = |request| Enqueue {
-        budget: Budget {
+        queue_limits: QueueLimits {
             messages: 4,
             bytes: 1 << 20,
         },
