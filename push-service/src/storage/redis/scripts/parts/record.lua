@@ -39,7 +39,7 @@ local function open_record(packed)
         return UNKNOWN
     end
     if packed:byte(1) > FORMAT then
-        return 'TROUBLE a newer version of push-service wrote this record: update this node'
+        return 'TROUBLE a newer version of push-service wrote this record, in a newer format: update this node'
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(layout.META, packed)
