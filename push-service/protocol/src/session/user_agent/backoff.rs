@@ -129,4 +129,52 @@ mod tests {
             }
         }
     }
+
+    /// SplitMix64 gives the numbers that are published for its seed 1234567.
+    #[test]
+    fn chance_is_splitmix64() {
+        let mut chance = Chance(1_234_567);
+        for expected in [
+            6_457_827_717_110_365_317_u64,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ] {
+            let fraction = (expected >> 11) as f64 / (1_u64 << 53) as f64;
+            assert!((chance.fraction() - fraction).abs() < 1e-15);
+        }
+    }
+
+    /// R30-SUB-7: what is added to the service's word is at most half of it, unless the wait without it would be longer anyway.
+    #[test]
+    fn the_services_word_is_stretched_by_half_at_most() {
+        for seed in 0..100 {
+            let (mut one, mut other) = (backoff(seed), backoff(seed));
+            for _ in 0..12 {
+                let (wait, without) = (one.next(Some(60 * SECOND)), other.next(None));
+                assert!(wait <= without.max(90 * SECOND), "{wait:?} and {without:?}");
+            }
+        }
+    }
+
+    /// A wait that is to begin larger begins as after so many failures, and never smaller than it would have been.
+    #[test]
+    fn waits_can_begin_larger() {
+        for (failed, least, ceiling) in [(0, 5, 32), (2, 5, 32), (6, 5, 64)] {
+            let waits = (0..50).map(|seed| {
+                let mut backoff = backoff(seed);
+                for _ in 0..failed {
+                    backoff.next(None);
+                }
+                backoff.at_least(least);
+                backoff.next(None)
+            });
+            let longest = waits.max().unwrap();
+            assert!(
+                (ceiling * SECOND * 3 / 4..ceiling * SECOND).contains(&longest),
+                "{longest:?}"
+            );
+        }
+    }
 }

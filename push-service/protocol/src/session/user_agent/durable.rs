@@ -350,4 +350,41 @@ mod tests {
         }
         assert_eq!(durable.registrations[&name].replaced, Some(url("https://h/1")));
     }
+
+    /// A driver may keep what is about one message in another way than identity and subscriptions.
+    #[test]
+    fn changes_are_about_a_message_or_not() {
+        let (name, message) = (SubscriptionName([1; 16]), MessageKey([1; 16]));
+        let of_messages = [
+            Change::Begun(message),
+            Change::Released(message),
+            Change::Attempt { message, count: 1 },
+            Change::Recognised {
+                message,
+                earlier: message,
+            },
+            Change::Done(message),
+        ];
+        assert!(of_messages.iter().all(Change::is_about_a_message));
+        let others = [
+            Change::Identified(Identity::parse("a").unwrap()),
+            Change::Forgotten,
+            Change::Asked {
+                name,
+                application_server: None,
+            },
+            Change::Located {
+                name,
+                resource: SubscriptionResource::parse("https://h/s").unwrap(),
+            },
+            Change::Confirmed {
+                name,
+                push_resource: url("https://h/1"),
+            },
+            Change::Told(name),
+            Change::Ending(name),
+            Change::Ended(name),
+        ];
+        assert!(!others.iter().any(Change::is_about_a_message));
+    }
 }

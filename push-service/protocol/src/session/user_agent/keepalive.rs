@@ -60,7 +60,7 @@ impl Keepalive {
             Some(failed) => (self.proven + failed) / 2,
             None => self.proven * 3 / 2,
         };
-        self.interval = next.clamp(self.least_now(), self.most);
+        self.interval = next.min(self.most);
     }
 
     /// The channel was dead after so long a silence. One that was survived before is not held against the network.
@@ -89,11 +89,6 @@ impl Keepalive {
             self.failed = Some(silence);
             self.interval = self.proven;
         }
-    }
-
-    /// The least, where the network allows that.
-    fn least_now(&self) -> Duration {
-        self.least.min(self.proven)
     }
 
     /// Another network: nothing is known of it.
@@ -201,5 +196,61 @@ mod tests {
         keepalive.survived(200 * second);
         keepalive.forget();
         assert_eq!(keepalive.interval(), 45 * second);
+    }
+
+    /// PR-48, WS-PNG-3: while nothing failed the interval grows by half; then it is half-way between what was survived and what failed,
+    /// until both are close.
+    #[test]
+    fn the_search_halves_what_is_left() {
+        let mut keepalive = keepalive();
+        let ms = |keepalive: &Keepalive| keepalive.interval().as_millis();
+        for expected in [67_500, 101_250] {
+            keepalive.survived(keepalive.interval());
+            assert_eq!(ms(&keepalive), expected);
+        }
+        keepalive.died(keepalive.interval());
+        assert_eq!(ms(&keepalive), 67_500);
+        for expected in [84_375, 92_812, 92_812] {
+            keepalive.survived(keepalive.interval());
+            assert_eq!(ms(&keepalive), expected);
+        }
+    }
+
+    /// PR-48: a silence as long as one that was survived says nothing of the network if the channel only ended; if nobody answered, the
+    /// search begins anew.
+    #[test]
+    fn what_was_survived_is_no_evidence() {
+        for (silence, interval, after_death) in [(100, 150, 45), (101, 100, 100)] {
+            let mut ended = keepalive();
+            ended.survived(100 * SECOND);
+            let mut dead = ended.clone();
+            ended.channel_ended(silence * SECOND);
+            assert_eq!(ended.interval(), interval * SECOND, "{silence}");
+            dead.died(silence * SECOND);
+            assert_eq!(dead.interval(), after_death * SECOND, "{silence}");
+        }
+    }
+
+    /// PR-48: two short lives that are alike are evidence from the floor up to below the least, unless a silence of the whole interval was
+    /// survived in between.
+    #[test]
+    fn two_short_lives_are_evidence() {
+        for (silence, interval) in [(19, 45), (20, 20), (30, 20), (44, 29), (45, 45)] {
+            let mut keepalive = keepalive();
+            for _ in 0..2 {
+                keepalive.channel_ended(silence * SECOND);
+            }
+            assert_eq!(keepalive.interval().as_secs(), interval, "{silence}");
+        }
+        for (between, interval) in [(10, 20), (44, 20), (45, 67)] {
+            let mut keepalive = keepalive();
+            keepalive.channel_ended(30 * SECOND);
+            keepalive.survived(between * SECOND);
+            if between < 45 {
+                assert_eq!(keepalive.interval().as_secs(), 67);
+            }
+            keepalive.channel_ended(30 * SECOND);
+            assert_eq!(keepalive.interval().as_secs(), interval, "{between}");
+        }
     }
 }

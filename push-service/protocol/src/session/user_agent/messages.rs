@@ -266,4 +266,42 @@ mod tests {
         }
         assert_eq!(messages.earlier("never"), None);
     }
+
+    /// PR-45, PR-46: what is kept is given oldest first, and compared with all that belongs to it.
+    #[test]
+    fn all_that_is_kept_is_given() {
+        let mut messages = Messages::default();
+        assert_eq!(messages, Messages(Some(Box::default())), "room is nothing");
+        assert_eq!(Messages(Some(Box::default())), messages);
+        for number in [2, 1, 3] {
+            messages.attempt(key(number), number as u32);
+        }
+        messages.done(key(1));
+        messages.restore_earlier(key(4), Earlier::Begun(2));
+        let tried: Vec<_> = messages
+            .all_tried()
+            .map(|(key, tried)| (key, tried.attempts))
+            .collect();
+        assert_eq!(tried, [(key(2), 2), (key(3), 3)]);
+        assert_eq!(messages.all_done().collect::<Vec<_>>(), [key(1)]);
+        let earlier = (key(4), Earlier::Begun(2));
+        assert_eq!(messages.all_earlier().collect::<Vec<_>>(), [earlier]);
+        assert_ne!(messages, Messages::default());
+        assert_ne!(Messages::default(), messages);
+        let mut other = messages.clone();
+        assert_eq!(messages, other);
+        other.forget_earlier(key(4));
+        assert_eq!(other.all_earlier().count(), 0);
+        assert_ne!(messages, other);
+    }
+
+    /// PR-46: of an earlier version no more is kept than it kept itself.
+    #[test]
+    fn earlier_records_are_bounded() {
+        let mut messages = Messages::default();
+        for number in 0..=2 * Messages::REMEMBERED {
+            messages.restore_earlier(key(number), Earlier::Done);
+        }
+        assert_eq!(messages.all_earlier().count(), 2 * Messages::REMEMBERED);
+    }
 }

@@ -191,4 +191,19 @@ mod tests {
             assert_eq!(PushResource::parse(text).is_some(), good, "{text}");
         }
     }
+
+    /// What a service calls us, a push resource and a subscription are given by the letter, and never printed.
+    #[test]
+    fn names_are_given_and_not_printed() {
+        let url = "https://push.example.net/secret";
+        let identity = Identity::parse("secret").unwrap();
+        let push_resource = PushResource::parse(url).unwrap();
+        let resource = SubscriptionResource::parse(url).unwrap();
+        assert_eq!(identity.as_str(), "secret");
+        assert_eq!((push_resource.as_str(), resource.as_str()), (url, url));
+        assert_eq!(
+            format!("{identity:?} {push_resource:?} {resource:?}"),
+            "Identity(…) PushResource(…) SubscriptionResource(…)"
+        );
+    }
 }

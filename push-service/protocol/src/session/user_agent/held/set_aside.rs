@@ -175,6 +175,7 @@ mod tests {
         aside.add(key(3), &message(5, 0, false));
         assert!(aside.end_outage());
         assert_eq!([1, 2, 3].map(|n| aside.outages(key(n))), [2, 1, 0]);
+        assert_eq!(aside.0.len(), 2, "of the third there is nothing to be remembered");
         assert_eq!(aside.tries(key(1)), 0);
         aside.begin_channel();
         assert!(!aside.end_outage(), "nothing was offered on this channel");

@@ -199,6 +199,7 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Message;
     use super::*;
     use crate::session::user_agent::names::MessageKey;
     use crate::session::user_agent::tests::limits;
@@ -273,6 +274,9 @@ mod tests {
         let limits = limits();
         let mut shares = holding(&[(A, 0)]);
         shares.pass_over(A, 100);
+        shares.add(A, 0);
+        shares.subtract(A, 0);
+        assert_eq!(shares.passed_over, 1, "counted once");
         assert!(!shares.takes(A, 0, &limits, false) && shares.takes(B, 0, &limits, false));
         assert!(shares.get(A).is_some_and(Share::has_passed_over));
         shares.begin_channel();
@@ -343,8 +347,14 @@ mod tests {
         assert!(shares.get(A).is_some());
         shares.subtract(A, 20);
         assert!(shares.shares.is_empty());
-        let keeps: [fn(&mut Share); 4] = [
+        let keeps: [fn(&mut Share); 5] = [
             |share| share.pass_over(0),
+            |share| {
+                let tried = crate::session::user_agent::Tried::default();
+                let arrived = crate::session::user_agent::tests::message(A, "a").into();
+                let message = Message::new(arrived, A, 0, tried, crate::session::Moment(0));
+                share.set_aside.add(MessageKey([0; 16]), &message);
+            },
             |share| share.wants_others = true,
             |share| {
                 let _ = share.streak.add(MessageKey([0; 16]));

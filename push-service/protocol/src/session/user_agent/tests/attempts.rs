@@ -284,3 +284,53 @@ fn records_of_an_earlier_version() {
     test.pass(SECOND);
     assert_eq!(test.handed_over(), [("done".into(), 1), ("begun".into(), 3)]);
 }
+
+/// PR-45: attempts and crashes of earlier runs count together, up to the larger of both limits. What reaches it as it arrives is given
+/// up then; what is one below has one more attempt.
+#[test]
+fn earlier_attempts_and_crashes_count_together() {
+    use GiveUpReason::{Attempts, Crashes};
+    for (attempts, unfinished, on_arrival, on_failure) in [
+        (4, 0, Some(Attempts), None),
+        (3, 1, Some(Crashes), None),
+        (0, 4, Some(Crashes), None),
+        (3, 0, None, Some(Crashes)),
+        (2, 1, None, Some(Crashes)),
+        (1, 2, None, Some(Crashes)),
+        (1, 1, None, None),
+        (0, 3, None, None),
+    ] {
+        let mut durable = Test::live(&[name(1)]).agent.durable().clone();
+        let tried = Tried { attempts, unfinished };
+        durable.messages.restore_tried(key(name(1), "a"), tried);
+        let mut test = Test::new(durable);
+        test.connect("me");
+        test.arrives(message(name(1), "a"));
+        assert_eq!(test.gave_up(), Vec::from_iter(on_arrival), "{tried:?}");
+        assert_eq!(test.agent.held(), usize::from(on_arrival.is_none()));
+        test.pass_alive(60 * SECOND);
+        test.handed_over();
+        test.handles("a", Outcome::Failed);
+        assert_eq!(test.gave_up(), Vec::from_iter(on_failure), "{tried:?}");
+    }
+}
+
+/// PR-45: failures on two messages with a success in between are two bad messages, and no outage.
+#[test]
+fn a_success_ends_a_row_of_failures() {
+    let mut test = Test::live(&[name(1)]);
+    for id in ["a", "b", "c"] {
+        test.arrives(message(name(1), id));
+    }
+    test.handed_over();
+    for (id, outcome) in [
+        ("a", Outcome::Failed),
+        ("b", Outcome::Succeeded),
+        ("c", Outcome::Failed),
+    ] {
+        test.handles(id, outcome);
+    }
+    assert_eq!((test.tried("a").attempts, test.tried("c").attempts), (1, 1));
+    let is_paused = |event: &Event| matches!(event, Event::Paused { .. });
+    assert!(!test.events().iter().any(is_paused));
+}

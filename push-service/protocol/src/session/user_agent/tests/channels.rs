@@ -244,6 +244,7 @@ fn a_service_that_talks_nonsense() {
     assert_eq!(test.out, []);
     test.agent.nonsense(test.now, &mut test.out);
     assert!(test.out.contains(&Action::Disconnect(Farewell::ProtocolError)));
+    assert_eq!(test.agent.counters().nonsense, 11, "a second welcome is nonsense");
     // Answers that are not waited for change nothing.
     let before = test.agent.durable().clone();
     test.confirm(name(1), 99);
@@ -251,4 +252,67 @@ fn a_service_that_talks_nonsense() {
     test.agent
         .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert_eq!(test.agent.durable(), &before);
+}
+
+/// While there is no channel, none can end: another end of it, nonsense, and a stop disconnect nothing.
+#[test]
+fn a_channel_ends_once() {
+    let mut test = Test::live(&[name(1)]);
+    test.lose(Ended::Lost);
+    test.agent.channel_ended(Ended::Lost, test.now, &mut test.out);
+    for _ in 0..20 {
+        test.agent.nonsense(test.now, &mut test.out);
+    }
+    assert_eq!(test.out, []);
+    test.agent.stop(test.now, &mut test.out);
+    assert_eq!(test.out, [Action::Tell(Event::Stopped)]);
+}
+
+/// PR-48: what the user agent says ends a silence as well. A channel that is lost soon after it said nothing of the network, if the
+/// silence before was one that the network survives.
+#[test]
+fn what_is_said_ends_a_silence() {
+    let mut test = Test::live(&[name(1)]);
+    test.pass(45 * SECOND);
+    test.agent.heard(test.now);
+    let before = test.agent.keepalive();
+    assert!(before > 45 * SECOND);
+    test.pass(40 * SECOND);
+    test.agent.subscribe(name(2), None, test.now, &mut test.out);
+    test.pass(9 * SECOND);
+    test.lose(Ended::Lost);
+    assert_eq!(test.agent.keepalive(), before);
+}
+
+/// WS-CLS-1: a service that says that it is busy or in trouble, or that we are wrong, means seconds: waits after it begin larger. After
+/// another end they begin small.
+#[test]
+fn some_ends_mean_longer_waits() {
+    let refused = |status| Ended::Refused {
+        status,
+        retry_after: None,
+    };
+    for (ended, ceiling) in [
+        (Ended::Lost, 1),
+        (Ended::Closed(Some(1001)), 1),
+        (refused(429), 1),
+        (refused(503), 1),
+        (Ended::Closed(Some(1013)), 8),
+        (Ended::Closed(Some(1008)), 32),
+        (refused(400), 32),
+        (refused(428), 32),
+        (refused(430), 32),
+        (refused(499), 32),
+    ] {
+        let waits = (0..50).map(|seed| {
+            let mut test = Test::live(&[name(1)]);
+            test.agent.backoff = Backoff::new(SECOND / 10, SECOND, 300 * SECOND, seed);
+            test.lose(ended).unwrap()
+        });
+        let longest = waits.max().unwrap();
+        assert!(
+            (ceiling * SECOND * 3 / 4..ceiling * SECOND).contains(&longest),
+            "{ended:?}: {longest:?}"
+        );
+    }
 }

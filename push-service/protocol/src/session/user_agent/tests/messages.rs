@@ -157,3 +157,67 @@ fn a_flood_is_passed_over_and_caught_up_with() {
     test.arrives(message(name(1), "small"));
     assert_eq!(test.agent.counters().passed_over, 1);
 }
+
+/// PR-46: of a message counts all that a service can make long: its id, its body, and what names its coding.
+#[test]
+fn all_that_can_be_long_counts() {
+    let aesgcm = Coding::Aesgcm {
+        encryption: "12345".into(),
+        crypto_key: "1234567".into(),
+    };
+    for (coding, bytes) in [
+        (Coding::Absent, 3 + 4),
+        (Coding::Aes128gcm, 3 + 4),
+        (Coding::Other("gz".into()), 3 + 4 + 2),
+        (aesgcm, 3 + 4 + 12),
+    ] {
+        let mut arrived = message(name(1), "123");
+        arrived.content.as_mut().unwrap().coding = coding;
+        assert_eq!(arrived.bytes(), bytes, "{:?}", arrived.content);
+        arrived.content = None;
+        assert_eq!(arrived.bytes(), 3);
+    }
+}
+
+/// WP-SUB-10: when a subscription ends, a message that was handed over and not taken is taken back; one that waits was never given.
+#[test]
+fn only_what_was_handed_over_is_taken_back() {
+    let mut test = Test::live(&[name(1)]);
+    for id in ["waits", "offered"] {
+        test.arrives(message(name(1), id));
+    }
+    test.handed_over();
+    test.handles("waits", Outcome::Failed);
+    test.handles("offered", Outcome::Released);
+    let again_in = test.lose(Ended::Lost).unwrap();
+    test.pass(again_in);
+    test.connect("me");
+    test.arrives(message(name(1), "offered"));
+    test.out.clear();
+    test.agent.unsubscribe(name(1), test.now, &mut test.out);
+    let taken_back = test.out.iter().filter_map(|action| match action {
+        Action::TakeBack(key) => Some(*key),
+        _ => None,
+    });
+    assert_eq!(taken_back.collect::<Vec<_>>(), [key(name(1), "offered")]);
+    assert_eq!(test.agent.held(), 0);
+}
+
+/// PR-47, PR-48: an acknowledgement that waits for a channel is for the service that sent the message: it is dropped when that service
+/// turns out to have forgotten us.
+#[test]
+fn acknowledgements_end_with_the_identity() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.handed_over();
+    test.lose(Ended::Lost);
+    test.handles("a", Outcome::Succeeded);
+    for _ in 0..2 {
+        test.welcomed_as("b");
+    }
+    test.confirm(name(1), 7);
+    assert_eq!(test.agent.durable().identity, identity("b"));
+    test.lose(Ended::Lost);
+    test.welcomed_as("b");
+    assert_eq!(test.acknowledged(), []);
+}

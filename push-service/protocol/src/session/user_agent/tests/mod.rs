@@ -136,14 +136,27 @@ impl Test {
         shown
     }
 
-    /// Lets time pass, deadline by deadline.
+    /// Lets time pass, deadline by deadline. A millisecond before each of them nothing happens, and none comes twice.
     fn pass(&mut self, time: Duration) {
         let end = self.now.after(time);
         while self.agent.next_due() <= end {
-            self.now = self.now.max(self.agent.next_due());
+            let due = self.now.max(self.agent.next_due());
+            self.passes_in_vain(Moment(due.0 - 1));
+            self.now = due;
             self.agent.tick(self.now, &mut self.out);
+            assert!(self.agent.next_due() > self.now, "it was due");
         }
+        self.passes_in_vain(end);
         self.now = end;
+    }
+
+    /// Nothing is due until then.
+    fn passes_in_vain(&mut self, until: Moment) {
+        let mut out = Vec::new();
+        if self.now <= until {
+            self.agent.tick(until, &mut out);
+        }
+        assert_eq!(out, [], "at {until:?}, due at {:?}", self.agent.next_due());
     }
 
     /// The same, with a service that is heard all the time.

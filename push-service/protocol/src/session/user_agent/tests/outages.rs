@@ -541,3 +541,133 @@ fn a_restart_in_a_pause() {
     test.arrives(message(name(1), "a"));
     assert_eq!(test.handed_over(), [("a".into(), 1)]);
 }
+
+/// PR-45: a pause does not end, nor does it wait for ever, when the message that is tried in it turns out to be unreadable or is given
+/// back: then the next one is tried.
+#[test]
+fn a_trial_that_judges_nothing_is_followed_by_another() {
+    for outcome in [Outcome::NotDecrypted, Outcome::Released] {
+        let mut test = Test::live(&[name(1)]);
+        for id in ["a", "b"] {
+            test.arrives(message(name(1), id));
+        }
+        test.handed_over();
+        for id in ["a", "b"] {
+            test.handles(id, Outcome::Unable);
+        }
+        test.pass_alive(SECOND);
+        assert_eq!(test.handed_over(), [("a".into(), 1)]);
+        test.handles("a", outcome);
+        assert_eq!(test.handed_over(), [("b".into(), 1)], "{outcome:?}");
+        assert_eq!(test.pauses(), []);
+    }
+}
+
+/// PR-45, PR-46: in a pause a new channel brings what does not fit only after the old one was quiet, and after each message that is held
+/// was tried more often.
+#[test]
+fn a_new_channel_for_a_pause_has_to_be_due() {
+    let mut test = Test::live(&[name(1)]);
+    Arc::make_mut(&mut test.agent.limits).held_messages = 2;
+    for id in ["a", "b", "c"] {
+        test.arrives(message(name(1), id));
+    }
+    let taken = [key(name(1), "a"), key(name(1), "b")];
+    test.agent.taken(taken[0], &mut test.out);
+    test.handles("a", Outcome::Unable);
+    assert!(test.agent.is_live(), "it brought a message just now");
+    test.pass_alive(SECOND);
+    assert_eq!(test.handed_over(), [("b".into(), 1)]);
+    test.handles("b", Outcome::Unable);
+    assert!(
+        test.agent.is_live(),
+        "both were tried, but it was not quiet for long"
+    );
+
+    let mut test = Test::live(&[name(1)]);
+    Arc::make_mut(&mut test.agent.limits).held_messages = 2;
+    for id in ["a", "b", "c"] {
+        test.arrives(message(name(1), id));
+    }
+    test.pass_alive(crate::session::user_agent::outages::QUIET);
+    test.agent.taken(taken[0], &mut test.out);
+    test.handles("a", Outcome::Unable);
+    assert!(test.agent.is_live(), "the other one was not tried");
+    test.pass_alive(SECOND);
+    test.handed_over();
+    test.handles("b", Outcome::Unable);
+    assert!(!test.agent.is_live());
+}
+
+/// PR-45, PR-46: a message that was set aside, comes again and doesn't fit stops none of those behind it.
+#[test]
+fn what_stays_aside_stops_nothing() {
+    let mut test = Test::live(&[name(1)]);
+    Arc::make_mut(&mut test.agent.limits).held_messages = 1;
+    test.arrives(message(name(1), "a"));
+    test.handed_over();
+    test.handles("a", Outcome::Unable);
+    test.arrives(message(name(1), "b"));
+    assert!(test.agent.holds(key(name(1), "b")) && !test.agent.holds(key(name(1), "a")));
+    test.pass_alive(SECOND);
+    test.handed_over();
+    test.handles("b", Outcome::Unable);
+    let again_in = test.lose(Ended::Lost).unwrap();
+    test.pass(again_in);
+    test.connect("me");
+    test.arrives(message(name(1), "a"));
+    assert!(test.agent.holds(key(name(1), "b")), "both were tried as often");
+    test.arrives(message(name(1), "c"));
+    assert!(test.agent.holds(key(name(1), "c")) && !test.agent.holds(key(name(1), "b")));
+}
+
+/// PR-45, PR-46: in a pause a message takes the place of one that was tried more often, by bytes as well.
+#[test]
+fn places_are_given_up_by_bytes() {
+    let large = |id: &str, bytes: usize| {
+        let mut large = message(name(1), id);
+        large.content.as_mut().unwrap().body = vec![0; bytes - id.len()].into();
+        large
+    };
+    for (bytes, fits) in [(6_000, true), (6_001, false)] {
+        let mut test = Test::live(&[name(1)]);
+        for id in ["a", "b"] {
+            test.arrives(large(id, 4_000));
+        }
+        test.agent.taken(key(name(1), "a"), &mut test.out);
+        test.handles("a", Outcome::Unable);
+        test.arrives(large("c", bytes));
+        assert_eq!(test.agent.holds(key(name(1), "c")), fits, "{bytes}");
+        assert_eq!(test.agent.holds(key(name(1), "a")), !fits);
+        assert!(test.agent.holds(key(name(1), "b")), "it was never tried");
+    }
+}
+
+/// PR-45: a message that was set aside in enough pauses is given up when it comes again after the last of them, and not before.
+#[test]
+fn enough_pauses_are_counted_while_set_aside() {
+    for (pauses, is_given_up) in [(2, false), (3, true), (4, true)] {
+        let mut test = Test::live(&[name(1)]);
+        Arc::make_mut(&mut test.agent.limits).held_messages = 1;
+        test.arrives(message(name(1), "a"));
+        test.handed_over();
+        test.handles("a", Outcome::Unable);
+        test.agent.held.get_mut(key(name(1), "a")).unwrap().outages = pauses;
+        test.arrives(message(name(1), "b"));
+        test.pass_alive(SECOND);
+        test.handed_over();
+        test.handles("b", Outcome::Succeeded);
+        if !test.agent.is_live() {
+            test.pass(SECOND);
+            test.connect("me");
+        }
+        test.out.clear();
+        test.arrives(message(name(1), "a"));
+        let gave_up = Event::GaveUp {
+            name: name(1),
+            message: key(name(1), "a"),
+            reason: GiveUpReason::Outages,
+        };
+        assert_eq!(test.events().contains(&gave_up), is_given_up, "{pauses}");
+    }
+}

@@ -209,3 +209,80 @@ fn what_a_set_may_be_called() {
         "SubscriptionResource(…)"
     );
 }
+
+/// PR-47: a service that says twice on live channels that our set is gone, and then makes a subscription in that very set, knows us: the
+/// channel is the same one, nothing is asked again, and answers to what was asked meanwhile change nothing.
+#[test]
+fn a_set_that_was_there_after_all() {
+    let mut test = Test::live_as_nobody();
+    for number in [1, 2] {
+        test.agent.subscribe(name(number), None, test.now, &mut test.out);
+        test.enroll(name(number), "a", number.into());
+        assert!(test.agent.is_live(), "the second one is in the same set");
+    }
+    test.agent.forgotten(test.now, &mut test.out);
+    test.opens();
+    test.agent
+        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+    test.out.clear();
+    test.agent.forgotten(test.now, &mut test.out);
+    let connected = Action::Tell(Event::Connected);
+    assert!(!test.out.contains(&connected), "it was connected before");
+    assert_eq!(test.agent.requests_under_way(), 2);
+    test.enroll(name(1), "a", 1);
+    test.out.clear();
+    test.agent
+        .registered(name(2), Registered::Trouble, test.now, &mut test.out);
+    assert_eq!(test.out, []);
+    assert_eq!(test.agent.requests_under_way(), 0);
+    test.pass_alive(60 * SECOND);
+    assert_eq!(test.said(), []);
+}
+
+/// R30-SUB-2: a subscription that was not asked for is none of ours.
+#[test]
+fn an_answer_that_was_not_asked_for() {
+    let mut test = Test::live_as_nobody();
+    let before = test.agent.durable().clone();
+    test.enroll(name(1), "a", 1);
+    assert_eq!((test.agent.durable(), &test.out[..]), (&before, &[][..]));
+}
+
+/// PR-47: while all subscriptions are made anew and one has to be asked for again later, the next one is asked for.
+#[test]
+fn trouble_with_one_does_not_stop_the_others() {
+    let mut test = Test::live_as_nobody();
+    for number in [1, 2] {
+        test.agent.subscribe(name(number), None, test.now, &mut test.out);
+        test.enroll(name(number), "a", number.into());
+    }
+    test.agent.forgotten(test.now, &mut test.out);
+    test.opens();
+    test.agent
+        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+    test.agent.subscribe(name(9), None, test.now, &mut test.out);
+    test.out.clear();
+    let register = |number| Say::Register {
+        name: name(number),
+        application_server: None,
+    };
+    test.agent.forgotten(test.now, &mut test.out);
+    assert_eq!(test.said(), [register(1)], "no more than the limit");
+    test.agent
+        .registered(name(9), Registered::Trouble, test.now, &mut test.out);
+    assert_eq!(test.said(), [register(2)]);
+}
+
+/// R30-ACK-5: the application is told that acknowledgements have to wait, as long as there is a channel on which they do.
+#[test]
+fn acknowledgements_that_wait_are_told() {
+    let mut test = Test::live_as_nobody();
+    let again_in = 7 * SECOND;
+    test.agent
+        .acknowledgements_wait(again_in, test.now, &mut test.out);
+    assert_eq!(test.events(), [Event::AcknowledgementsWait { again_in }]);
+    test.lose(Ended::Lost);
+    test.agent
+        .acknowledgements_wait(again_in, test.now, &mut test.out);
+    assert_eq!(test.out, []);
+}

@@ -134,3 +134,51 @@ fn a_lost_subscription_is_not_given_up() {
     });
     assert!(is_asked_again);
 }
+
+/// WP-SUB-3, WP-SUB-10: to ask for a subscription that is there changes nothing; one that is ending begins anew. One of which no
+/// service has heard is gone at once.
+#[test]
+fn a_subscription_is_made_once() {
+    let mut test = Test::live(&[name(1)]);
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    assert_eq!(test.out, []);
+    test.agent.unsubscribe(name(1), test.now, &mut test.out);
+    test.out.clear();
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    let asked = Change::Asked {
+        name: name(1),
+        application_server: None,
+    };
+    assert_eq!(test.out, [Action::Save(asked)], "its end is being asked for");
+    assert_eq!(test.agent.requests_under_way(), 1);
+
+    let mut test = Test::new(Durable::default());
+    assert_eq!(test.agent.requests_under_way(), 0);
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    test.out.clear();
+    test.agent.unsubscribe(name(1), test.now, &mut test.out);
+    assert_eq!(test.events(), [Event::Unsubscribed(name(1))]);
+    assert!(test.agent.durable().registrations.is_empty());
+}
+
+/// PR-47: a service that does not know us says so in its answer to a request, too: it is asked again on another channel.
+#[test]
+fn an_answer_may_say_that_we_are_unknown() {
+    let mut test = Test::live(&[name(1)]);
+    test.agent.subscribe(name(2), None, test.now, &mut test.out);
+    test.out.clear();
+    test.agent
+        .registered(name(2), Registered::Unknown, test.now, &mut test.out);
+    assert_eq!(test.out[0], Action::Disconnect(Farewell::Leaving));
+    let events = test.events();
+    assert!(
+        matches!(
+            events[..],
+            [Event::Disconnected {
+                why: Why::Forgotten,
+                ..
+            }]
+        ),
+        "{events:?}"
+    );
+}

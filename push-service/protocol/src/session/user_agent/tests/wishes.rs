@@ -254,3 +254,51 @@ fn a_user_agent_without_subscriptions_is_empty() {
         .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert!(test.is_told_empty());
 }
+
+/// R30-MON-12, PR-46: beside another subscription, a round goes on while as many messages are passed over as may be held, and ends with
+/// the next one.
+#[test]
+fn a_round_ends_when_too_much_is_passed_over() {
+    let mut test = Test::fetching(&[name(1), name(2)]);
+    for number in 0..6 {
+        test.arrives(message(name(1), &number.to_string()));
+    }
+    assert_eq!(test.agent.counters().passed_over, 4);
+    assert_eq!(test.asked_for(), []);
+    test.arrives(message(name(1), "6"));
+    let nothing = Wish {
+        extent: Extent::Nothing,
+        ..Wish::default()
+    };
+    assert_eq!(test.asked_for(), [nothing]);
+}
+
+/// PR-19, R30-MON-12: a round that ended at least one message was of use, whether the application saw that message or not. The next one
+/// begins at once.
+#[test]
+fn a_round_of_use_is_followed_at_once() {
+    let mut unreadable = message(name(1), "unreadable");
+    unreadable.content = None;
+    let worn_out = message(name(1), "tried too often");
+    let mut durable = Test::live(&[name(1)]).agent.durable().clone();
+    let tried = Tried {
+        attempts: 4,
+        unfinished: 0,
+    };
+    durable.messages.restore_tried(worn_out.key(), tried);
+    for useful in [unreadable, worn_out, message(name(9), "of nobody")] {
+        let mut test = Test::new(durable.clone());
+        test.agent = test.agent.fetching_what_waits();
+        test.connect("me");
+        for _ in 0..2 {
+            test.arrives(useful.clone());
+            test.out.clear();
+            test.caught_up(false);
+            assert_eq!(test.asked_for(), [waiting(Urgency::VeryLow)], "{}", useful.id);
+            if useful.name() != Some(name(9)) {
+                // It is known the second time.
+                break;
+            }
+        }
+    }
+}
