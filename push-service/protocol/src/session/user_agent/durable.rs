@@ -373,7 +373,7 @@ mod tests {
                 name,
                 application_server: None,
             },
-            Change::Located {
+            Change::ResourceGiven {
                 name,
                 resource: SubscriptionResource::parse("https://h/s").unwrap(),
             },
@@ -381,7 +381,7 @@ mod tests {
                 name,
                 push_resource: url("https://h/1"),
             },
-            Change::Told(name),
+            Change::RenewalConfirmed(name),
             Change::Ending(name),
             Change::Ended(name),
         ];

@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// PR-48: a silence as long as one that was survived says nothing of the network if the channel only ended; if nobody answered, the
+    /// PR-48: a silence as long as one that was survived says nothing of the network if the channel only ended; if no answer came, the
     /// search begins anew.
     #[test]
     fn what_was_survived_is_no_evidence() {

@@ -142,6 +142,9 @@ fn a_flood_is_passed_over_and_caught_up_with() {
         "{:?}",
         test.out
     );
+    let (why, again_in) = (Why::CatchUp, Some(SECOND / 10));
+    let disconnected = Event::Disconnected { why, again_in };
+    assert_eq!(test.events().last(), Some(&disconnected), "the least wait");
     test.pass(SECOND);
     test.connect("me");
     for number in 2..7 {

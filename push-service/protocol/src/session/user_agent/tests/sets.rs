@@ -214,7 +214,7 @@ fn what_a_set_may_be_called() {
 /// channel is the same one, nothing is asked again, and answers to what was asked meanwhile change nothing.
 #[test]
 fn a_set_that_was_there_after_all() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     for number in [1, 2] {
         test.agent.subscribe(name(number), None, test.now, &mut test.out);
         test.enroll(name(number), "a", number.into());
@@ -223,7 +223,7 @@ fn a_set_that_was_there_after_all() {
     test.agent.forgotten(test.now, &mut test.out);
     test.opens();
     test.agent
-        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+        .monitoring(new_subscription("a", 1).set, test.now, &mut test.out);
     test.out.clear();
     test.agent.forgotten(test.now, &mut test.out);
     let connected = Action::Tell(Event::Connected);
@@ -242,7 +242,7 @@ fn a_set_that_was_there_after_all() {
 /// R30-SUB-2: a subscription that was not asked for is none of ours.
 #[test]
 fn an_answer_that_was_not_asked_for() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     let before = test.agent.durable().clone();
     test.enroll(name(1), "a", 1);
     assert_eq!((test.agent.durable(), &test.out[..]), (&before, &[][..]));
@@ -251,7 +251,7 @@ fn an_answer_that_was_not_asked_for() {
 /// PR-47: while all subscriptions are made anew and one has to be asked for again later, the next one is asked for.
 #[test]
 fn trouble_with_one_does_not_stop_the_others() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     for number in [1, 2] {
         test.agent.subscribe(name(number), None, test.now, &mut test.out);
         test.enroll(name(number), "a", number.into());
@@ -259,7 +259,7 @@ fn trouble_with_one_does_not_stop_the_others() {
     test.agent.forgotten(test.now, &mut test.out);
     test.opens();
     test.agent
-        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+        .monitoring(new_subscription("a", 1).set, test.now, &mut test.out);
     test.agent.subscribe(name(9), None, test.now, &mut test.out);
     test.out.clear();
     let register = |number| Say::Register {
@@ -276,7 +276,7 @@ fn trouble_with_one_does_not_stop_the_others() {
 /// R30-ACK-5: the application is told that acknowledgements have to wait, as long as there is a channel on which they do.
 #[test]
 fn acknowledgements_that_wait_are_told() {
-    let mut test = Test::live_as_nobody();
+    let mut test = Test::live_without_set();
     let again_in = 7 * SECOND;
     test.agent
         .acknowledgements_wait(again_in, test.now, &mut test.out);

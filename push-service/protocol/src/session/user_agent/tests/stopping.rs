@@ -77,8 +77,8 @@ fn nothing_begins_after_a_stop() {
 
         assert_eq!(test.lose(ended), None);
         assert_eq!(test.agent.next_due(), end);
-        test.agent.network_changed(test.now, &mut test.out);
         test.agent.subscribe(name(2), None, test.now, &mut test.out);
+        test.agent.network_changed(test.now, &mut test.out);
         test.pass(14 * SECOND);
         assert!(!test.out.contains(&Action::Connect), "{:?}", test.out);
         test.out.clear();

@@ -286,7 +286,7 @@ fn a_round_of_use_is_followed_at_once() {
         unfinished: 0,
     };
     durable.messages.restore_tried(worn_out.key(), tried);
-    for useful in [unreadable, worn_out, message(name(9), "of nobody")] {
+    for useful in [unreadable, worn_out, message(name(9), "of another subscription")] {
         let mut test = Test::new(durable.clone());
         test.agent = test.agent.fetching_what_waits();
         test.connect("me");
