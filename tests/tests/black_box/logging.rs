@@ -1,5 +1,7 @@
 //! What the log says: of connections, of each step of a message, and of refusals.
 
+use std::collections::BTreeMap;
+
 use push_protocol::UserAgentIdentity;
 use push_tests::application_server::{Http, Push};
 use push_tests::node::Node;
@@ -199,5 +201,123 @@ async fn refusals_name_their_setting() {
         assert_eq!(line.contains("listen.trusted_proxies"), is_by_address, "{line}");
         let lines = records(&node).into_iter().filter(|line| line["reason"] == reason);
         assert_eq!(lines.count(), 1, "{}", node.log().tail());
+    }
+}
+
+/// What the log of a day of mixed traffic holds.
+struct Day {
+    messages: usize,
+    bytes: usize,
+    lines: Vec<Value>,
+}
+
+impl Day {
+    /// User agents that come and go; messages that are acknowledged, replaced, cancelled and unheard; senders that make mistakes, and
+    /// strangers that guess URLs.
+    async fn at(level: &str) -> Self {
+        let settings = Settings::new()
+            .environment("PUSH_SERVICE_LOG", level)
+            .set("limits.pushes_per_second", 0.01)
+            .set("limits.pushes_burst", 12);
+        let mut node = Node::start(settings).await;
+        let mut server = Http::connect(&node.connector()).await.unwrap();
+        let signer = Signer::generate();
+        let mut messages = 0;
+        for n in 0..20 {
+            let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
+            let subscription = agent.subscribe(None).await;
+            let restricted = agent.subscribe(Some(&signer.public_key())).await;
+            let push = |text: &str| Push::new(&subscription.push_resource, text);
+            for hour in 0..5 {
+                let text = format!("{n}, hour {hour}");
+                assert_eq!(server.push(&push(&text)).await.status, 201);
+                agent.receives(&text).await;
+            }
+            agent.leave().await;
+            for weather in ["rain", "sun", "snow"] {
+                let replaced = server.push(&push(weather).header("topic", "weather")).await;
+                assert_eq!(replaced.status, 201);
+            }
+            let cancelled = server.push(&push("a mistake")).await;
+            server.delete(cancelled.header("location")).await.unwrap();
+            assert_eq!(server.push(&push("now or never").ttl(0)).await.status, 201);
+            messages += 10;
+            let unsigned = Push::new(&restricted.push_resource, "unsigned");
+            assert_eq!(server.push(&unsigned).await.status, 401);
+            let forged = format!("{}/wpush/v2/{n}", node.public_url());
+            assert_eq!(server.push(&Push::new(&forged, "guessed")).await.status, 404);
+            while server.push(&push("again and again")).await.status == 201 {
+                messages += 1;
+            }
+            let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
+            assert_eq!(again, uaid);
+            agent.receives("snow").await;
+            agent.leave().await;
+        }
+        node.terminate();
+        let (_, log) = node.ended().await;
+        let text = log.text();
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        Self {
+            messages,
+            bytes: text.len(),
+            lines: lines.collect(),
+        }
+    }
+
+    /// How often each event, or each other message, is logged.
+    fn counted(&self) -> BTreeMap<String, usize> {
+        let mut counted = BTreeMap::new();
+        for line in &self.lines {
+            let word = |name: &str| line[name].as_str().unwrap_or_default();
+            let name = match word("event") {
+                "" => word("message")
+                    .split([':', ','])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+                event => format!("{event} {}", word("reason")),
+            };
+            *counted.entry(name).or_default() += 1;
+        }
+        counted
+    }
+}
+
+/// At info a day of traffic is a few lines, one for each reason for refusals. At debug the steps of each message are there, and with
+/// them its fate.
+#[tokio::test]
+async fn a_day_is_a_short_log() {
+    for level in ["info", "push_service=debug"] {
+        let day = Day::at(level).await;
+        let counted = day.counted();
+        println!(
+            "{level}: {} messages, {} lines, {} bytes, {} for each message\n{counted:#?}",
+            day.messages,
+            day.lines.len(),
+            day.bytes,
+            day.bytes / day.messages,
+        );
+        let refused = day
+            .lines
+            .iter()
+            .filter(|line| line["level"] == "INFO" && !line["refused"].is_null());
+        let mut reasons: Vec<_> = refused.filter_map(|line| line["reason"].as_str()).collect();
+        reasons.sort_unstable();
+        assert_eq!(reasons, ["bad_token", "rate_limited", "vapid"]);
+        if level == "info" {
+            assert!(day.lines.len() <= 8, "{} lines", day.lines.len());
+            continue;
+        }
+        let of = |name: &str| counted.get(name).copied().unwrap_or_default();
+        assert_eq!(of("accepted "), day.messages);
+        for (fate, times) in [
+            ("removed replaced", 40),
+            ("removed cancelled", 20),
+            ("removed unheard", 20),
+        ] {
+            assert_eq!(of(fate), times, "{fate}");
+        }
+        assert!(of("acknowledged ") >= 120, "{counted:#?}");
     }
 }
