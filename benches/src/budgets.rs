@@ -8,7 +8,7 @@
 use crate::service::Storage;
 
 /// Everything that is measured.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Figure {
     /// CPU of the service per message from its POST to its acknowledgement, a fresh VAPID token each.
     DeliveredFresh,
@@ -81,6 +81,30 @@ pub(crate) enum Figure {
     UserAgentRenewed,
     /// … what is written to the state directory meanwhile.
     UserAgentWritten,
+
+    // Measured with other options than those of the budgets.
+    /// [`Figure::DeliveryP50`] or [`Figure::DeliveryP99`] at another rate.
+    DeliveryAt {
+        /// Messages per second.
+        rate: f64,
+        /// Of so many in a hundred messages.
+        percent: u8,
+    },
+    /// [`Figure::Drain`] of another number of user agents.
+    DrainOf {
+        /// How many come back.
+        user_agents: usize,
+    },
+    /// [`Figure::UserAgentRenewed`] of another number of subscriptions.
+    RenewedOf {
+        /// How many are renewed.
+        subscriptions: usize,
+    },
+    /// [`Figure::UserAgentWritten`] of another number of subscriptions.
+    WrittenOf {
+        /// How many are renewed.
+        subscriptions: usize,
+    },
 }
 
 /// In what a figure is counted.
@@ -209,6 +233,29 @@ impl Figure {
             .iter()
             .enumerate()
             .find(|(_, budget)| budget.figure == self)
+    }
+}
+
+impl Figure {
+    /// Name and unit of a figure that was measured with other options than those of the budgets.
+    pub(crate) fn of_other_options(self) -> Option<(String, Unit)> {
+        match self {
+            Self::DeliveryAt { rate, percent } => {
+                Some((format!("delivery at {rate} messages/s, p{percent}"), Millis))
+            }
+            Self::DrainOf { user_agents } => Some((
+                format!("messages to {user_agents} agents back at once"),
+                PerSecond,
+            )),
+            Self::RenewedOf { subscriptions } => Some((
+                format!("user agent: {subscriptions} subscriptions renewed"),
+                Seconds,
+            )),
+            Self::WrittenOf { subscriptions } => {
+                Some((format!("user agent: written for {subscriptions} renewals"), Bytes))
+            }
+            _ => None,
+        }
     }
 }
 

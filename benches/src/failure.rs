@@ -18,6 +18,16 @@ impl Failure {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
+
+    /// Because the reader of the figures has gone (`| head -1`): there is nothing to say.
+    pub(crate) fn reader_gone() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for Failure {

@@ -13,6 +13,7 @@ use crate::application_server::PushResource;
 use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
+use crate::leftovers::Leftover;
 use crate::user_agent::{Identity, OnWebSocket, UserAgent, set, subscription_name, waiting};
 
 /// Connections that are being made at a time. Chosen: the service is kept busy, and its backlog does not overflow.
@@ -27,7 +28,10 @@ pub(crate) struct Fleet {
 }
 
 /// User agents on WebSockets that have no subscription yet, and what they are called.
-pub(crate) struct Newcomers(Vec<(OnWebSocket, session::Identity)>);
+pub(crate) struct Newcomers {
+    user_agents: Vec<(OnWebSocket, session::Identity)>,
+    connector: Connector,
+}
 
 /// A fleet that takes its messages.
 pub(crate) struct Listening {
@@ -46,18 +50,24 @@ impl Newcomers {
                 Ok((user_agent, name))
             }
         });
-        made.await.map(Self)
+        Ok(Self {
+            user_agents: made.await?,
+            connector: connector.clone(),
+        })
     }
 
     /// Registers one subscription for each.
     pub(crate) async fn register(self, key: Option<PublicKey>) -> BenchResult<(Fleet, Vec<Identity>)> {
-        let mut newcomers: Vec<_> = self.0.into_iter().map(Some).collect();
+        let connector = self.connector;
+        let mut newcomers: Vec<_> = self.user_agents.into_iter().map(Some).collect();
         let registered = each(newcomers.len(), CONNECTING, |nth| {
-            let newcomer = newcomers[nth].take();
+            let (newcomer, connector) = (newcomers[nth].take(), connector.clone());
             async move {
                 let (mut user_agent, name) =
                     newcomer.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
-                let push_resource = user_agent.register(subscription_name(nth), key).await?;
+                let subscription = subscription_name(nth);
+                let push_resource = user_agent.register(subscription, key).await?;
+                connector.made(|| Leftover::OnWebSocket(connector.clone(), name.clone(), subscription));
                 let identity = Identity { name, push_resource };
                 Ok((UserAgent::WebSocket(user_agent), identity))
             }
@@ -110,11 +120,12 @@ pub(crate) async fn subscribe(
     count: usize,
     key: Option<PublicKey>,
 ) -> BenchResult<Vec<Identity>> {
-    let (address, part) = (connector.clear_address(), count.div_ceil(SUBSCRIBING));
+    let part = count.div_ceil(SUBSCRIBING);
     let mut tasks = JoinSet::new();
     for nth in 0..SUBSCRIBING {
         let mine = part.min(count.saturating_sub(nth * part));
-        tasks.spawn(async move { set::subscribe(address, mine, key).await });
+        let connector = connector.clone();
+        tasks.spawn(async move { set::subscribe(&connector, mine, key).await });
     }
     let mut identities = Vec::with_capacity(count);
     while let Some(made) = tasks.join_next().await {

@@ -1,11 +1,9 @@
 //! HTTP/1.1 on one connection that is kept, by hand: it has to be cheaper than what it measures.
 
-use std::net::SocketAddr;
-
 use push_protocol::headers::Relation;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use crate::connector::{Connector, Wire};
 use crate::failure::{BenchResult, Failure, While as _, within};
 
 /// Room for what one request or answer usually takes.
@@ -14,9 +12,9 @@ const USUAL_BYTES: usize = 4_096;
 /// Header fields of one answer, at most.
 const FIELDS: usize = 32;
 
-/// A connection in clear.
+/// A connection, in clear or not.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     out: Vec<u8>,
     read: Vec<u8>,
 }
@@ -31,22 +29,17 @@ struct Head {
 
 impl Connection {
     /// On a stream that was just connected.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: impl Wire + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             out: Vec::with_capacity(USUAL_BYTES),
             read: Vec::with_capacity(USUAL_BYTES),
         }
     }
 
     /// Connects.
-    pub(crate) async fn connect(address: SocketAddr) -> BenchResult<Self> {
-        let connecting = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            std::io::Result::Ok(Self::new(stream))
-        };
-        connecting.await.doing(format_args!("connecting to {address}"))
+    pub(crate) async fn connect(connector: &Connector) -> BenchResult<Self> {
+        Ok(Self::new(connector.for_requests().connect_from_here().await?))
     }
 
     /// Where to write the next request: empty.

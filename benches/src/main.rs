@@ -6,6 +6,7 @@
 //!         application_server   POST, 201                 ├─ ledger ─ body     each message exactly once, unchanged
 //!         receipts    202, 204                           │
 //! scenarios           situations that a service gets into┘
+//! leftovers           what is unsubscribed at a service that goes on
 //! run ─ report ─ budgets                                 the table
 //! ```
 //!
@@ -21,6 +22,7 @@ mod failure;
 mod fleet;
 mod http1;
 mod ledger;
+mod leftovers;
 mod machine;
 mod process;
 mod receipts;
@@ -32,9 +34,11 @@ mod service;
 mod target;
 mod user_agent;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser as _, ValueEnum as _};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command, Row};
 use crate::failure::{BenchResult, Failure, While as _};
@@ -43,12 +47,37 @@ use crate::report::Measured;
 use crate::target::{Target, TargetOptions};
 
 fn main() -> ExitCode {
-    match measure(&Cli::parse()) {
+    let done = match Cli::try_parse() {
+        Ok(cli) => measure(&cli),
+        Err(asked) => return help(&asked),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("push-bench: {failure}");
+            say(&failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+fn help(asked: &clap::Error) -> ExitCode {
+    let printed = asked.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(error) if !asked.use_stderr() => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                say(&Failure::new(format!("cannot write to standard output: {error}")));
+            }
+            ExitCode::FAILURE
+        }
+        _ => u8::try_from(asked.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
+/// Says why it fails. If standard error cannot be written to, that is lost.
+fn say(failure: &Failure) {
+    if !failure.is_quiet() {
+        let _ = writeln!(io::stderr(), "push-bench: {failure}");
     }
 }
 
@@ -61,18 +90,29 @@ fn measure(cli: &Cli) -> BenchResult<()> {
         _ => cli.target.clone(),
     };
     let cores = Cores::choose()?;
-    println!(
+    report::print(format_args!(
         "{}; {}; at most {connections} connections\n",
         options.describe(),
         cores.describe()
-    );
+    ))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing("starting a runtime")?.block_on(async {
-        tokio::select! {
+        let mut terminate = signal(SignalKind::terminate()).doing("listening for signals")?;
+        let done = tokio::select! {
             done = command(&cli.command, &options, cores) => done,
             // What was started is ended on the way out.
             _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+            _ = terminate.recv() => Err(Failure::new("interrupted")),
+        };
+        let ended = tokio::select! {
+            ended = options.leftovers().end() => ended,
+            _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted twice: user agents are left at the service")),
+            _ = terminate.recv() => Err(Failure::new("interrupted twice: user agents are left at the service")),
+        };
+        if let (Err(_), Err(failure)) = (&done, &ended) {
+            say(failure);
         }
+        done.and(ended)
     })
 }
 
@@ -84,25 +124,24 @@ async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Be
         return hostile.run(options, cores).await;
     }
     let figures = match command {
-        Command::Startup(startup) => run::shown(&startup.run(options, cores).await?),
+        Command::Startup(startup) => run::shown(&startup.run(options, cores).await?)?,
         command => {
             let target = options.open(cores)?;
             let measured = scenario(command, &target).await;
-            measured.map_err(|failure| target.explain(&failure))?
+            measured.map_err(|failure| target.explain(failure))?
         }
     };
-    println!("{}", report::table(&figures, options.storage()));
-    Ok(())
+    report::print(report::table(&figures, options.storage()))
 }
 
 async fn scenario(command: &Command, target: &Target) -> BenchResult<Vec<Measured>> {
     match command {
-        Command::Connect(connect) => Ok(run::shown(&connect.run(target).await?)),
-        Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
-        Command::Throughput(throughput) => Ok(run::shown(&throughput.run(target).await?)),
-        Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
-        Command::Storm(storm) => Ok(run::shown(&storm.run(target).await?)),
-        Command::UserAgents(agents) => Ok(run::shown(&agents.run(target).await?)),
+        Command::Connect(connect) => run::shown(&connect.run(target).await?),
+        Command::Idle(idle) => run::shown(&idle.run(target).await?),
+        Command::Throughput(throughput) => run::shown(&throughput.run(target).await?),
+        Command::Offline(absent) | Command::Drain(absent) => run::shown(&absent.run(target).await?),
+        Command::Storm(storm) => run::shown(&storm.run(target).await?),
+        Command::UserAgents(agents) => run::shown(&agents.run(target).await?),
         Command::Startup(_) | Command::Run { .. } | Command::Hostile(_) => Ok(Vec::new()),
     }
 }
@@ -114,13 +153,14 @@ async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, core
     for row in Row::value_variants().iter().filter(wanted) {
         match run::row(*row, target, cores).await {
             Ok(measured) => figures.extend(measured),
+            Err(failure) if failure.is_quiet() => return Err(failure),
             Err(failure) => {
                 failed += 1;
-                println!("{row:?} FAILED: {failure}\n");
+                report::print(format_args!("{row:?} FAILED: {failure}\n"))?;
             }
         }
     }
-    println!("{}", report::table(&figures, target.storage()));
+    report::print(report::table(&figures, target.storage()))?;
     let is_over = |(figure, value): &&Measured| {
         let excess = figure
             .budget()

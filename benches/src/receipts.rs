@@ -11,8 +11,9 @@ use http::Request;
 use tokio::task::JoinHandle;
 
 use crate::application_server::{ApplicationServer, Body, PushResource};
-use crate::connector::Connector;
+use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure, PATIENCE, While as _, within};
+use crate::leftovers::Leftover;
 use crate::user_agent::set::subscribe;
 
 /// Streams that the service may push at a time. Chosen: more than it opens, so that its own bound holds.
@@ -147,16 +148,18 @@ impl ReceiptCounts {
 
 /// A new receipt subscription: that of a message whose receipt is never told, because no user agent takes it.
 async fn subscription(connector: &Connector) -> BenchResult<Box<str>> {
-    let identities = subscribe(connector.clear_address(), 1, None).await?;
+    let identities = subscribe(connector, 1, None).await?;
     let unread = identities
         .first()
         .ok_or_else(|| Failure::new("no subscription"))?;
     let unread = PushResource::new(unread.push_resource.as_str())?.with_receipts(None);
-    let mut sender = ApplicationServer::connect(connector.clear_address()).await?;
+    let mut sender = ApplicationServer::connect(connector).await?;
     sender
         .push(&unread, None, Body::Made(b"this is not read"))
         .await?;
-    Ok(sender.receipts()?.into())
+    let receipts = sender.receipts()?;
+    connector.made(|| Leftover::Resource(connector.clone(), receipts.into()));
+    Ok(receipts.into())
 }
 
 /// An open request, on a connection of its own.
@@ -168,7 +171,7 @@ struct Monitored {
 }
 
 async fn monitor(connector: &Connector, url: &str) -> BenchResult<Monitored> {
-    let stream = connector.connect_tcp().await?;
+    let stream = connector.by(Transport::Http2).connect().await?;
     let handshake = Builder::new()
         .enable_push(true)
         .max_concurrent_streams(STREAMS)

@@ -1,8 +1,10 @@
 //! The table of figures beside their budgets.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 
 use crate::budgets::{Budget, Figure, Limit};
+use crate::failure::{BenchResult, Failure};
 use crate::service::Storage;
 
 /// A figure that was measured, in its unit.
@@ -10,7 +12,17 @@ pub(crate) type Measured = (Figure, f64);
 
 const HEADINGS: [&str; 6] = ["figure", "ours", "budget", "peer", "floor", "verdict"];
 
-/// The table, in the order of the budgets.
+/// Prints a line, or several. If they cannot be printed, measuring goes on for nothing, so it fails.
+pub(crate) fn print(text: impl fmt::Display) -> BenchResult<()> {
+    let mut output = io::stdout().lock();
+    let printed = writeln!(output, "{text}").and_then(|()| output.flush());
+    printed.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+        _ => Failure::new(format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// The table, in the order of the budgets; then what has no budget, because it was measured with other options.
 pub(crate) fn table(measured: &[Measured], storage: Storage) -> String {
     let mut rows: Vec<_> = measured
         .iter()
@@ -22,6 +34,11 @@ pub(crate) fn table(measured: &[Measured], storage: Storage) -> String {
         rows.into_iter()
             .map(|(_, budget, value)| line(budget, value, storage)),
     );
+    lines.extend(measured.iter().filter_map(|(figure, value)| {
+        let (name, unit) = figure.of_other_options()?;
+        let [none, no_peer, no_floor, no_verdict] = ["–"; 4].map(str::to_owned);
+        Some([name, unit.show(*value), none, no_peer, no_floor, no_verdict])
+    }));
     aligned(&lines)
 }
 
@@ -95,5 +112,34 @@ mod tests {
             "{table}"
         );
         assert!(lines[2].ends_with("OVER: 2.0 times"), "{table}");
+    }
+
+    /// A figure that was measured with other options than its budget says which, and is not compared with it.
+    #[test]
+    fn labels_say_what_ran() {
+        let figures = [
+            (
+                Figure::DeliveryAt {
+                    rate: 300.0,
+                    percent: 99,
+                },
+                1e9,
+            ),
+            (Figure::DrainOf { user_agents: 20 }, 1.0),
+            (Figure::RenewedOf { subscriptions: 7 }, 1e9),
+        ];
+        let table = table(&figures, Storage::Embedded);
+        for name in [
+            "delivery at 300 messages/s, p99 ",
+            "messages to 20 agents back at once ",
+            "7 subscriptions renewed ",
+        ] {
+            let line = table.lines().find(|line| line.contains(name)).unwrap();
+            assert!(line.ends_with("  –"), "{line}");
+        }
+        assert!(
+            !table.contains("750") && !table.contains("2,000") && !table.contains("OVER"),
+            "{table}"
+        );
     }
 }

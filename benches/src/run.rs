@@ -5,7 +5,7 @@ use crate::cli::Row;
 use crate::connector::Transport;
 use crate::failure::BenchResult;
 use crate::machine::Cores;
-use crate::report::Measured;
+use crate::report::{Measured, print};
 use crate::scenarios::Report;
 use crate::scenarios::absent::Absent;
 use crate::scenarios::connect::Connect;
@@ -28,23 +28,23 @@ const MONITORS_ROUNDS: usize = 6;
 /// Measures one row, prints its report, and returns its figures.
 pub(crate) async fn row(row: Row, target: &TargetOptions, cores: Cores) -> BenchResult<Vec<Measured>> {
     if row == Row::Startup {
-        return Ok(shown(&Startup::default().run(target, cores).await?));
+        return shown(&Startup::default().run(target, cores).await?);
     }
     let target = target.open(cores)?;
     measure(row, &target)
         .await
-        .map_err(|failure| target.explain(&failure))
+        .map_err(|failure| target.explain(failure))
 }
 
 /// Prints a report and returns its figures.
-pub(crate) fn shown(report: &impl Report) -> Vec<Measured> {
-    println!("{report}\n");
-    report.figures()
+pub(crate) fn shown(report: &impl Report) -> BenchResult<Vec<Measured>> {
+    print(format_args!("{report}\n"))?;
+    Ok(report.figures())
 }
 
 async fn measure(row: Row, target: &Target) -> BenchResult<Vec<Measured>> {
     match row {
-        Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
+        Row::UserAgents => shown(&UserAgents::default().run(target).await?),
         Row::ThroughputFresh => closed(with(Vapid::Fresh), target).await,
         Row::ThroughputReused => closed(with(Vapid::Reused), target).await,
         Row::ThroughputNone => closed(with(Vapid::None), target).await,
@@ -66,7 +66,7 @@ async fn measure(row: Row, target: &Target) -> BenchResult<Vec<Measured>> {
             };
             closed(options, target).await
         }
-        Row::Absent => Ok(shown(&Absent::default().run(target).await?)),
+        Row::Absent => shown(&Absent::default().run(target).await?),
         Row::Connect => connect(false, target).await,
         Row::ConnectTls => connect(true, target).await,
         Row::Idle => idle(Transport::WebSocket, false, target).await,
@@ -74,10 +74,10 @@ async fn measure(row: Row, target: &Target) -> BenchResult<Vec<Measured>> {
         Row::IdlePush => idle_push(false, target).await,
         Row::IdlePushTls => idle_push(true, target).await,
         Row::IdleEvents => idle(Transport::Events, false, target).await,
-        Row::Delivery => Ok(shown(&open(DELIVERY_RATE).run(target).await?)),
+        Row::Delivery => shown(&open(DELIVERY_RATE).run(target).await?),
         Row::Acceptance => {
             let delivered = open(ACCEPTANCE_RATE).run(target).await?;
-            shown(&delivered);
+            shown(&delivered)?;
             Ok(delivered.acceptance_figures())
         }
         Row::Startup => Ok(Vec::new()),
@@ -85,7 +85,7 @@ async fn measure(row: Row, target: &Target) -> BenchResult<Vec<Measured>> {
 }
 
 async fn closed(options: Throughput, target: &Target) -> BenchResult<Vec<Measured>> {
-    Ok(shown(&options.run(target).await?))
+    shown(&options.run(target).await?)
 }
 
 fn with(vapid: Vapid) -> Throughput {
@@ -117,7 +117,7 @@ async fn connect(over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> 
         over_tls,
         ..Connect::default()
     };
-    Ok(shown(&options.run(target).await?))
+    shown(&options.run(target).await?)
 }
 
 async fn idle_push(over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> {
@@ -127,7 +127,7 @@ async fn idle_push(over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>
         connections: MONITORS,
         rounds: MONITORS_ROUNDS,
     };
-    Ok(shown(&options.run(target).await?))
+    shown(&options.run(target).await?)
 }
 
 async fn idle(over: Transport, over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> {
@@ -136,5 +136,5 @@ async fn idle(over: Transport, over_tls: bool, target: &Target) -> BenchResult<V
         over_tls,
         ..Idle::default()
     };
-    Ok(shown(&options.run(target).await?))
+    shown(&options.run(target).await?)
 }

@@ -1,6 +1,6 @@
 //! The service that is measured: one that was started for it, or one that runs already.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
+use crate::leftovers::Leftovers;
 use crate::machine::Cores;
 use crate::process::Process;
 use crate::redis::Redis;
@@ -40,16 +41,17 @@ pub(crate) struct TargetOptions {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "The service")]
     env: Vec<String>,
 
-    /// Measure a running service, at this http:// URL. Switch its limits of connections per address and of pushes per
-    /// second off
-    #[arg(long, value_name = "URL", requires = "pid", conflicts_with_all = ["service_bin", "env"], help_heading = "The service")]
+    /// Measure a running service, at this http(s):// or ws(s):// URL, with the secret that it wants in the path. Switch its
+    /// limits of connections per address and of pushes per second off. All user agents are unsubscribed at the end
+    #[arg(long, value_name = "URL", conflicts_with_all = ["service_bin", "env"], help_heading = "The service")]
     url: Option<String>,
 
-    /// The process id of the running service: its CPU time and memory are read from /proc
+    /// The process id of the running service, if it runs on this machine: its CPU time and memory are read from /proc.
+    /// Without it there are only rates and latencies
     #[arg(long, requires = "url", help_heading = "The service")]
     pid: Option<u32>,
 
-    /// The TLS listener of the running service, as ADDRESS:PORT
+    /// The TLS listener of the running service, as ADDRESS:PORT, if --url is that of a listener in clear
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -60,6 +62,9 @@ pub(crate) struct TargetOptions {
 
     #[arg(skip)]
     default_limits: bool,
+
+    #[arg(skip)]
+    leftovers: Leftovers,
 }
 
 /// A service, ready to be measured. If it was started for this, dropping it ends it.
@@ -76,7 +81,8 @@ struct Node {
     clear: Connector,
     tls: Option<Connector>,
     admin: Option<SocketAddr>,
-    process: Process,
+    /// Not known of a service that was not started for this, unless it is named.
+    process: Option<Process>,
     /// The service before its data: it has to end first.
     started: Option<(Service, TempDir)>,
 }
@@ -84,24 +90,33 @@ struct Node {
 impl TargetOptions {
     /// Starts the service, or finds the one that runs.
     pub(crate) fn open(&self, cores: Cores) -> BenchResult<Target> {
-        match (&self.url, self.pid) {
-            (Some(url), Some(pid)) => {
-                let clear = address_of(url)?;
-                let node = Node {
-                    clear: Connector::clear(clear)?,
-                    tls: self.tls.map(|tls| Connector::tls(tls, clear)).transpose()?,
-                    admin: None,
-                    process: Process::new(pid),
-                    started: None,
-                };
-                Ok(Target {
-                    nodes: vec![node],
-                    redis: None,
-                    recipe: None,
-                })
-            }
-            _ => self.start(cores),
+        let Some(url) = &self.url else {
+            return self.start(cores);
+        };
+        let clear = Connector::at(url)?.leaving(&self.leftovers);
+        if self.tls.is_some() && clear.url().is_secure() {
+            return Err(Failure::new("--tls is for a --url in clear: remove it"));
         }
+        let node = Node {
+            tls: match self.tls {
+                Some(tls) => Some(Connector::tls(tls, &clear)?),
+                None => Some(clear.clone()).filter(|own| own.url().is_secure()),
+            },
+            clear,
+            admin: None,
+            process: self.pid.map(Process::new),
+            started: None,
+        };
+        Ok(Target {
+            nodes: vec![node],
+            redis: None,
+            recipe: None,
+        })
+    }
+
+    /// What was made at a running service.
+    pub(crate) fn leftovers(&self) -> &Leftovers {
+        &self.leftovers
     }
 
     /// The same on Redis, and with two nodes at least.
@@ -176,7 +191,7 @@ impl TargetOptions {
     /// For the reader of the figures.
     pub(crate) fn describe(&self) -> String {
         match (&self.url, self.storage) {
-            (Some(url), _) => format!("service at {url}"),
+            (Some(url), _) => format!("service at {}", without_path(url)),
             (None, Storage::Embedded) => "embedded storage on disk".to_owned(),
             (None, Storage::Memory) => "storage in memory".to_owned(),
             (None, Storage::Redis) if self.nodes == 1 => {
@@ -192,14 +207,12 @@ impl Node {
         let data = data_directory()?;
         let service = Service::start(recipe, &data)?;
         let listeners = service.listeners()?;
+        let clear = Connector::clear(listeners.http)?;
         Ok(Self {
-            clear: Connector::clear(listeners.http)?,
-            tls: listeners
-                .tls
-                .map(|tls| Connector::tls(tls, listeners.http))
-                .transpose()?,
+            tls: listeners.tls.map(|tls| Connector::tls(tls, &clear)).transpose()?,
+            clear,
             admin: listeners.admin,
-            process: service.process(),
+            process: Some(service.process()),
             started: Some((service, data)),
         })
     }
@@ -213,7 +226,7 @@ impl Target {
             clear: Connector::clear(address).unwrap(),
             tls: None,
             admin: None,
-            process: Process::own(),
+            process: Some(Process::own()),
             started: None,
         };
         Self {
@@ -272,13 +285,24 @@ impl Target {
     }
 
     /// The process to which user agents come.
-    pub(crate) fn process(&self) -> Process {
-        self.nodes[0].process
+    pub(crate) fn process(&self) -> BenchResult<Process> {
+        let process = self.nodes[0].process;
+        process.ok_or_else(|| Failure::new("memory is read from the service's process: add --pid"))
     }
 
-    /// The processes of all nodes.
+    /// The processes of all nodes, if they are known.
     pub(crate) fn processes(&self) -> Vec<Process> {
-        self.nodes.iter().map(|node| node.process).collect()
+        self.nodes.iter().filter_map(|node| node.process).collect()
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether it was started for this, and further ones can be.
+    pub(crate) fn is_own(&self) -> bool {
+        self.recipe.is_some()
     }
 
     /// The admin listener of the first node, if it is known.
@@ -309,7 +333,10 @@ impl Target {
     }
 
     /// Puts the end of the service's log under a failure, if there is one to read.
-    pub(crate) fn explain(&self, failure: &Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        if failure.is_quiet() {
+            return failure;
+        }
         let tails = self.nodes.iter().filter_map(|node| node.started.as_ref());
         let tails: Vec<_> = tails
             .map(|(service, _)| format!("\nthe service's log ends with:\n{}", service.tail()))
@@ -340,14 +367,26 @@ fn beside_this_program() -> BenchResult<PathBuf> {
     Ok(own.with_file_name("push-service"))
 }
 
-fn address_of(url: &str) -> BenchResult<SocketAddr> {
-    let host = url
-        .strip_prefix("http://")
-        .ok_or_else(|| Failure::new("--url must be an http:// URL; for TLS add --tls"))?;
-    let host = host.trim_end_matches('/');
-    let found = host.to_socket_addrs().doing(format_args!("looking up {host}"))?;
-    found
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::new(format!("{host} has no address")))
+/// A URL without what may be a secret.
+fn without_path(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find('/').map_or(url.len(), |slash| host + slash);
+    &url[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A secret in the path is not shown.
+    #[test]
+    fn a_secret_is_not_shown() {
+        for (url, shown) in [
+            ("https://push.example/s3cret", "https://push.example"),
+            ("ws://h:1/", "ws://h:1"),
+            ("http://h", "http://h"),
+        ] {
+            assert_eq!(without_path(url), shown);
+        }
+    }
 }

@@ -18,6 +18,15 @@ pub fn user_agent_client() -> &'static Path {
     BINARY.get_or_init(|| named_or_built("USER_AGENT_CLIENT_BIN", "user-agent-client"))
 }
 
+/// The load tool: what `PUSH_BENCH_BIN` names, else built.
+pub fn push_bench() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("PUSH_BENCH_BIN") {
+        Some(path) => path.into(),
+        None => built_by_cargo("push-benches", "push-bench"),
+    })
+}
+
 /// Whether panics can be planted in the service. Only builds with debug assertions look for them, and a release has none.
 pub fn plants_panics() -> bool {
     let is_release = std::env::var_os("PROFILE").is_some_and(|profile| profile == "release");
@@ -64,15 +73,14 @@ pub(crate) fn limited(binary: &Path, disk: Option<(&Path, u64)>, open_files: Opt
 fn named_or_built(variable: &str, package: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
-        None => built_by_cargo(package),
+        None => built_by_cargo(package, package),
     }
 }
 
-/// Package and binary have one name.
-fn built_by_cargo(package: &str) -> PathBuf {
+fn built_by_cargo(package: &str, binary: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", package, "--bin", package])
+        .args(["build", "--quiet", "--package", package, "--bin", binary])
         .args(["--message-format", "json"])
         .output()
         .expect("cargo starts");

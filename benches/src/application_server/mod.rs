@@ -3,12 +3,12 @@
 mod tokens;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use push_protocol::headers::Relation;
 
 pub(crate) use self::tokens::{Tokens, Vapid};
 use crate::body::{BODY_BYTES, Bodies};
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure};
 use crate::http1::{Connection, linked};
 
@@ -93,8 +93,8 @@ impl Body<'_> {
 
 impl ApplicationServer {
     /// Connects.
-    pub(crate) async fn connect(address: SocketAddr) -> BenchResult<Self> {
-        let connection = Connection::connect(address).await?;
+    pub(crate) async fn connect(connector: &Connector) -> BenchResult<Self> {
+        let connection = Connection::connect(connector).await?;
         Ok(Self { connection })
     }
 

@@ -156,20 +156,24 @@ fn resident(target: &Target) -> BenchResult<Vec<u64>> {
 impl Report for Returned {
     fn figures(&self) -> Vec<Measured> {
         let messages = self.options.messages();
-        let always = [
-            (Figure::Stored, self.stored.service.micros_per(messages)),
-            (Figure::Drain, messages as f64 / self.drained_in.as_secs_f64()),
-        ];
+        let user_agents = self.options.user_agents;
+        let drain = match user_agents == Absent::default().user_agents {
+            true => Figure::Drain,
+            false => Figure::DrainOf { user_agents },
+        };
+        let stored = self.stored.micros_per(messages);
+        let stored = stored.map(|micros| (Figure::Stored, micros));
+        let drained = (drain, messages as f64 / self.drained_in.as_secs_f64());
         let held = self.held_bytes.map(|bytes| (Figure::RedisStored, bytes));
-        always.into_iter().chain(held).collect()
+        stored.into_iter().chain([drained]).chain(held).collect()
     }
 }
 
 impl fmt::Display for Returned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user_agents, messages) = (self.options.user_agents, self.options.messages());
-        let stored = self.stored.service.micros_per(messages);
-        let drained = self.drained.service.micros_per(messages);
+        let stored = self.stored.cpu_per(messages);
+        let drained = self.drained.cpu_per(messages);
         let rate = messages as f64 / self.drained_in.as_secs_f64();
         let vapid = format!("{:?}", self.options.vapid).to_lowercase();
         writeln!(
@@ -178,7 +182,7 @@ impl fmt::Display for Returned {
         )?;
         writeln!(
             f,
-            "  stored: {stored:.1} µs of the service's CPU each, {:.0} messages/s",
+            "  stored: {stored} of the service's CPU each, {:.0} messages/s",
             self.stored.per_second(messages)
         )?;
         writeln!(f, "  {}{}", self.stored, self.stored.redis_line(messages))?;
@@ -189,7 +193,7 @@ impl fmt::Display for Returned {
         writeln!(
             f,
             "  drained: {rate:.0} messages/s from the first connection to the last message, each once, in {:.2} s; \
-             {drained:.1} µs each, connections included",
+             {drained} each, connections included",
             self.drained_in.as_secs_f64()
         )?;
         writeln!(f, "  {}{}", self.drained, self.drained.redis_line(messages))?;
@@ -200,10 +204,10 @@ impl fmt::Display for Returned {
                 "  memory of a node: {before:.1} MB before, {most:.1} MB at the most"
             )?;
         }
-        let again = self.again.service.micros_per(user_agents);
+        let again = self.again.cpu_per(user_agents);
         write!(
             f,
-            "  once more, for nothing: {again:.1} µs for each user agent, connecting and leaving included{}",
+            "  once more, for nothing: {again} for each user agent, connecting and leaving included{}",
             self.again.redis_line(user_agents)
         )
     }

@@ -76,8 +76,10 @@ impl Connect {
 }
 
 impl Connected {
-    fn micros(&self) -> [f64; 2] {
-        [self.hello, self.register].map(|step| step.service.micros_per(self.options.user_agents))
+    fn micros(&self) -> Option<f64> {
+        let [hello, register] =
+            [self.hello, self.register].map(|step| step.micros_per(self.options.user_agents));
+        Some(hello? + register?)
     }
 }
 
@@ -88,7 +90,7 @@ impl Report for Connected {
         } else {
             Figure::Connect
         };
-        vec![(figure, self.micros().iter().sum())]
+        self.micros().map(|micros| (figure, micros)).into_iter().collect()
     }
 }
 
@@ -96,13 +98,13 @@ impl fmt::Display for Connected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.options.over_tls { " over TLS" } else { "" };
         let count = self.options.user_agents;
-        let [hello, register] = self.micros();
+        let [hello, register] = [self.hello, self.register].map(|step| step.cpu_per(count));
         writeln!(
             f,
             "connect{over}: {count} user agents, CPU of the service for each"
         )?;
-        writeln!(f, "  connect, upgrade, hello: {hello:.1} µs, {}", self.hello)?;
-        write!(f, "  register: {register:.1} µs, {}", self.register)?;
+        writeln!(f, "  connect, upgrade, hello: {hello}, {}", self.hello)?;
+        write!(f, "  register: {register}, {}", self.register)?;
         f.write_str(&self.register.redis_line(count))?;
         match self.record_bytes {
             Some(bytes) => write!(

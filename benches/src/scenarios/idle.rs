@@ -101,7 +101,7 @@ struct Round {
 impl Idle {
     /// Connects all, lets them go, and does it again.
     pub(crate) async fn run(self, target: &Target) -> BenchResult<Idled> {
-        let process = target.process();
+        let process = target.process()?;
         let untouched = process.descriptors()?;
         let connector = target.connector(self.over_tls)?.by(self.over);
         let crowd = match self.over {

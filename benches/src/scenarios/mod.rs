@@ -43,8 +43,8 @@ struct Meter<'a> {
 /// The CPU time of all sides over a while.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
-    /// Of all nodes together.
-    service: CpuUsed,
+    /// Of all nodes together; `None` if their processes are not known.
+    service: Option<CpuUsed>,
     /// Of the Redis under them, if there is one.
     redis: Option<ServerWork>,
     own: CpuUsed,
@@ -75,7 +75,10 @@ impl<'a> Meter<'a> {
         let used = used.map(|(process, before)| Ok(process.cpu()?.since(before)));
         let redis = self.redis.as_ref().map(|(redis, before)| redis.did_since(before));
         Ok(Spent {
-            service: used.collect::<BenchResult<Vec<_>>>()?.into_iter().sum(),
+            service: match self.service.is_empty() {
+                true => None,
+                false => Some(used.collect::<BenchResult<Vec<_>>>()?.into_iter().sum()),
+            },
             own: Process::own().cpu()?.since(&self.own_before),
             elapsed: self.started.elapsed(),
             redis: redis.transpose()?,
@@ -88,6 +91,17 @@ impl Spent {
         count as f64 / self.elapsed.as_secs_f64()
     }
 
+    /// The service's CPU for each of `count` things, in microseconds.
+    fn micros_per(&self, count: usize) -> Option<f64> {
+        self.service.map(|used| used.micros_per(count))
+    }
+
+    /// The same for readers.
+    fn cpu_per(&self, count: usize) -> String {
+        let micros = self.micros_per(count);
+        micros.map_or_else(|| "? µs".to_owned(), |micros| format!("{micros:.1} µs"))
+    }
+
     /// A further line of a report, where there is a Redis: what it did for each of `count` things.
     fn redis_line(&self, count: usize) -> String {
         let line = self.redis.map(|did| format!("\n  {}", did.each(count)));
@@ -98,13 +112,16 @@ impl Spent {
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |used: &CpuUsed| used.share_of(self.elapsed) * 100.0;
-        write!(
-            f,
-            "in {:.2} s; service {:.0} % of a core ({:.0} % of it in the kernel), load tool {:.0} %",
-            self.elapsed.as_secs_f64(),
-            percent(&self.service),
-            self.service.in_kernel * 100.0,
-            percent(&self.own),
-        )
+        write!(f, "in {:.2} s; ", self.elapsed.as_secs_f64())?;
+        match &self.service {
+            Some(service) => write!(
+                f,
+                "service {:.0} % of a core ({:.0} % of it in the kernel)",
+                percent(service),
+                service.in_kernel * 100.0
+            )?,
+            None => f.write_str("the service's CPU is not known (--pid)")?,
+        }
+        write!(f, ", load tool {:.0} %", percent(&self.own))
     }
 }

@@ -46,7 +46,7 @@ pub(super) type Senders = Vec<ApplicationServer>;
 pub(super) async fn connect(connector: &Connector, count: usize) -> BenchResult<Senders> {
     let mut senders = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
-        senders.push(ApplicationServer::connect(connector.address()).await?);
+        senders.push(ApplicationServer::connect(connector).await?);
     }
     Ok(senders)
 }

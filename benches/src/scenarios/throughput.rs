@@ -143,7 +143,7 @@ impl Throughput {
         expect_nothing(connector, &identities).await?;
         Ok(Delivered {
             options: self,
-            nodes: target.processes().len(),
+            nodes: target.nodes(),
             spent,
             delivery: campaign.ledger.delivery(),
             acceptance: campaign.ledger.acceptance(),
@@ -189,8 +189,8 @@ impl Throughput {
 
 impl Delivered {
     /// The service's CPU for each message.
-    fn micros(&self) -> f64 {
-        self.spent.service.micros_per(self.options.messages)
+    fn micros(&self) -> Option<f64> {
+        self.spent.micros_per(self.options.messages)
     }
 
     /// Whether it is another way than that of most budgets.
@@ -216,7 +216,7 @@ impl Delivered {
             (Transport::Events, false, false, Vapid::Reused) => Figure::Told,
             _ => return None,
         };
-        Some((figure, self.micros()))
+        Some((figure, self.micros()?))
     }
 
     /// Redis's CPU for each message, if there is a Redis.
@@ -236,23 +236,28 @@ impl Delivered {
 
 impl Report for Delivered {
     fn figures(&self) -> Vec<Measured> {
-        let micros = self.micros();
+        let closed = |figure| self.micros().map(|micros| (figure, micros)).into_iter();
         match (self.options.mode, self.options.vapid) {
             (Mode::Closed, _) if self.nodes > 1 => self.redis_figure(Figure::RedisAcross).collect(),
             (Mode::Closed, _) if self.is_special() => self.special_figure().into_iter().collect(),
-            (Mode::Closed, Vapid::Fresh) => vec![(Figure::DeliveredFresh, micros)],
-            (Mode::Closed, Vapid::Reused) => {
-                let redis = self.redis_figure(Figure::RedisLive);
-                std::iter::once((Figure::DeliveredReused, micros))
-                    .chain(redis)
-                    .collect()
-            }
-            (Mode::Closed, Vapid::None) => vec![(Figure::DeliveredNone, micros)],
+            (Mode::Closed, Vapid::Fresh) => closed(Figure::DeliveredFresh).collect(),
+            (Mode::Closed, Vapid::Reused) => closed(Figure::DeliveredReused)
+                .chain(self.redis_figure(Figure::RedisLive))
+                .collect(),
+            (Mode::Closed, Vapid::None) => closed(Figure::DeliveredNone).collect(),
             (Mode::Open, _) if self.is_special() => Vec::new(),
-            (Mode::Open, _) => vec![
-                (Figure::DeliveryP50, millis(self.delivery.p50)),
-                (Figure::DeliveryP99, millis(self.delivery.p99)),
-            ],
+            (Mode::Open, _) => {
+                let rate = self.options.rate;
+                let at = |percent| Figure::DeliveryAt { rate, percent };
+                let (half, most) = match rate == Throughput::default().rate {
+                    true => (Figure::DeliveryP50, Figure::DeliveryP99),
+                    false => (at(50), at(99)),
+                };
+                vec![
+                    (half, millis(self.delivery.p50)),
+                    (most, millis(self.delivery.p99)),
+                ]
+            }
         }
     }
 }
@@ -286,11 +291,8 @@ impl fmt::Display for Delivered {
             if over_tls { " over TLS" } else { "" },
             if receipts { ", and told so once" } else { "" },
         )?;
-        let (micros, per_second) = (self.micros(), self.spent.per_second(messages));
-        writeln!(
-            f,
-            "  {micros:.1} µs of the service's CPU each, {per_second:.0} messages/s"
-        )?;
+        let (cpu, per_second) = (self.spent.cpu_per(messages), self.spent.per_second(messages));
+        writeln!(f, "  {cpu} of the service's CPU each, {per_second:.0} messages/s")?;
         writeln!(f, "  {}{}", self.spent, self.spent.redis_line(messages))?;
         writeln!(f, "  delivery: {}", self.delivery)?;
         write!(f, "  201: {}", self.acceptance)?;

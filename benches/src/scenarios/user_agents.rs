@@ -30,6 +30,7 @@ use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::fleet::{CONNECTING, each, expect_nothing};
 use crate::ledger::{Ledger, Times};
+use crate::leftovers::Leftover;
 use crate::process::{CpuTime, CpuUsed, Process};
 use crate::report::Measured;
 use crate::target::{Target, data_directory};
@@ -129,13 +130,20 @@ impl UserAgents {
         let data = data_directory()?;
         let open = || State::open(data.path()).doing("opening a state directory");
         let on_disk = self.work(target, start(connector, 1, open).await?).await?;
-        let kept = state::read(data.path()).doing("reading a state directory")?;
-        expect_nothing(connector, &[identity(&kept)?]).await?;
+        // One that was unsubscribed has nothing that could wait.
+        if !connector.leaves_nothing() {
+            let kept = state::read(data.path()).doing("reading a state directory")?;
+            expect_nothing(connector, &[identity(&kept)?]).await?;
+        }
         let came_back = match self.lost {
+            // The gate is in clear.
+            _ if target.clear().url().is_secure() => None,
             0 => None,
             count => Some(lost::lose(target, count).await?),
         };
         let renewed = match self.renewed {
+            // It takes a second service, which has forgotten the user agent.
+            _ if !target.is_own() => None,
             0 => None,
             count => Some(renewed::renew(target, count).await?),
         };
@@ -156,7 +164,7 @@ impl UserAgents {
         let late = hold(connector, self.idle - few).await?;
         let after = at_rest(Process::own()).await?;
         for (agents, _events) in [early, late] {
-            stop(agents).await?;
+            stop(connector, agents).await?;
         }
         Ok(per_connection(after, before, self.idle - few))
     }
@@ -188,7 +196,7 @@ impl UserAgents {
         };
         ledger.settle()?;
         check(&agents, total).await?;
-        stop(agents).await?;
+        stop(target.clear(), agents).await?;
         while let Some(ended) = applications.join_next().await {
             ended.doing("an application")??;
         }
@@ -227,10 +235,11 @@ async fn start(
     let mut states = states.into_iter();
     let started = each(count, CONNECTING, |_| {
         let (url, trust, options) = (connector.url().clone(), trust.clone(), options.clone());
-        let state = states.next().unwrap_or_default();
+        let (state, connector) = (states.next().unwrap_or_default(), connector.clone());
         async move {
             let started = UserAgent::start(url, trust, state, &options);
             let (agent, events) = started.doing("starting a user agent")?;
+            connector.made(|| Leftover::OfLibrary(agent.clone(), LABEL));
             let subscription = agent.subscribe(LABEL, None).await.doing("subscribing")?;
             Ok(Member {
                 agent,
@@ -256,11 +265,15 @@ async fn hold(connector: &Connector, count: usize) -> BenchResult<(Vec<UserAgent
     Ok((agents, streams))
 }
 
-/// Stops them and waits until each is gone.
-async fn stop(agents: Vec<UserAgent>) -> BenchResult<()> {
+/// Stops them and waits until each is gone, unsubscribed if nothing may be left.
+async fn stop(connector: &Connector, agents: Vec<UserAgent>) -> BenchResult<()> {
+    let is_ended = connector.leaves_nothing();
     let stopped = each(agents.len(), CONNECTING, |nth| {
         let agent = agents[nth].clone();
         async move {
+            if is_ended && agent.unsubscribe(LABEL).await.is_ok() {
+                agent.wait_until_unsubscribed().await;
+            }
             agent.stop().await;
             Ok(())
         }
@@ -277,7 +290,8 @@ async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> BenchResu
                 ledger.arrived(nth, body);
                 message.acknowledge();
             }
-            Event::Connected => {}
+            // It is unsubscribed at the end.
+            Event::Connected | Event::Unsubscribed => {}
             other => return Err(Failure::new(format!("a user agent was told {other:?}"))),
         }
     }
@@ -366,8 +380,16 @@ impl Report for Ran {
             figures.push((Figure::UserAgentsBack, came_back.last_seconds()));
         }
         if let Some(renewed) = &self.renewed {
-            figures.push((Figure::UserAgentRenewed, renewed.seconds()));
-            figures.push((Figure::UserAgentWritten, renewed.written_bytes()));
+            let subscriptions = self.options.renewed;
+            let (time, written) = match subscriptions == UserAgents::default().renewed {
+                true => (Figure::UserAgentRenewed, Figure::UserAgentWritten),
+                false => (
+                    Figure::RenewedOf { subscriptions },
+                    Figure::WrittenOf { subscriptions },
+                ),
+            };
+            figures.push((time, renewed.seconds()));
+            figures.push((written, renewed.written_bytes()));
         }
         figures
     }

@@ -4,7 +4,6 @@
 //! message. Read in the shape in which the service writes it: an event is one line of JSON.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,7 +21,7 @@ pub(crate) struct UserAgent {
     stream: Stream,
     push_resource: Box<str>,
     /// Where acknowledgements go, and over what.
-    address: SocketAddr,
+    connector: Connector,
     acknowledging: Option<Connection>,
 }
 
@@ -49,12 +48,12 @@ enum Event {
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has given it its seat.
     pub(super) async fn monitor(connector: &Connector, identity: &Identity) -> BenchResult<Self> {
-        let connection = Connection::new(connector.connect_tcp().await?);
+        let connection = Connection::new(connector.connect().await?);
         let stream = Stream::open(connection, identity, "").await?;
         Ok(Self {
             stream: stream.ok_or_else(|| Failure::new("a monitor is answered at once"))?,
             push_resource: identity.push_resource.as_str().into(),
-            address: connector.address(),
+            connector: connector.clone(),
             acknowledging: None,
         })
     }
@@ -83,7 +82,7 @@ impl UserAgent {
     async fn acknowledge(&mut self, url: &str) -> BenchResult<()> {
         let connection = match &mut self.acknowledging {
             Some(connection) => connection,
-            none => none.insert(Connection::connect(self.address).await?),
+            none => none.insert(Connection::connect(&self.connector).await?),
         };
         let (host, path) = target(url)?;
         // A Vec takes every write.
@@ -102,7 +101,7 @@ impl UserAgent {
 
 /// How many messages wait (RFC 8030 §6.1, `Prefer: wait=0`).
 pub(super) async fn waiting(connector: &Connector, identity: &Identity) -> BenchResult<usize> {
-    let connection = Connection::connect(connector.clear_address()).await?;
+    let connection = Connection::connect(connector).await?;
     let Some(mut stream) = Stream::open(connection, identity, "prefer: wait=0\r\n").await? else {
         return Ok(0);
     };

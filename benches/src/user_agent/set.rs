@@ -3,23 +3,26 @@
 //! So what a monitor costs is not hidden in what the service once took for the request before it.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use push_protocol::headers::Relation;
 use push_protocol::session::user_agent as session;
 use push_protocol::vapid::PublicKey;
 
 use super::Identity;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure};
 use crate::http1::{Connection, linked};
+use crate::leftovers::Leftover;
 
 /// Makes so many subscriptions, each in a set of its own, and restricted to `key` if one is given (RFC 8292 §4.1).
 pub(crate) async fn subscribe(
-    address: SocketAddr,
+    connector: &Connector,
     count: usize,
     key: Option<PublicKey>,
 ) -> BenchResult<Vec<Identity>> {
-    let mut connection = Connection::connect(address).await?;
+    let mut connection = Connection::connect(connector).await?;
+    let by_request = connector.for_requests();
+    let (host, path) = (by_request.authority(), by_request.subscribe_path());
     let options = key.map_or_else(String::new, |key| format!("{{\"vapid\":\"{key}\"}}"));
     let mut identities = Vec::with_capacity(count);
     for _ in 0..count {
@@ -27,7 +30,7 @@ pub(crate) async fn subscribe(
         // A Vec takes every write.
         let _ = write!(
             connection.request(),
-            "POST /subscribe HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/webpush-options+json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/webpush-options+json\r\n\
              content-length: {bytes}\r\n\r\n{options}"
         );
         let status = connection.exchange().await?;
@@ -37,7 +40,9 @@ pub(crate) async fn subscribe(
             )));
         }
         let made = identity(&connection.fields("link"));
-        identities.push(made.ok_or_else(|| Failure::new("a 201 names no set, or no push resource"))?);
+        let made = made.ok_or_else(|| Failure::new("a 201 names no set, or no push resource"))?;
+        connector.made(|| Leftover::Resource(connector.clone(), made.name.as_str().into()));
+        identities.push(made);
     }
     Ok(identities)
 }
@@ -49,7 +54,7 @@ pub(super) fn origin_of(identity: &Identity) -> BenchResult<String> {
 }
 
 /// Authority and path of a URL, for a request.
-pub(super) fn target(url: &str) -> BenchResult<(&str, &str)> {
+pub(crate) fn target(url: &str) -> BenchResult<(&str, &str)> {
     let (origin, path) = split(url)?;
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     Ok((authority.unwrap_or_default(), path))

@@ -56,6 +56,18 @@ impl UserAgent {
         }
     }
 
+    /// Ends a subscription. Messages that come before the answer are for nobody.
+    pub(crate) async fn unregister(&mut self, name: SubscriptionName) -> BenchResult<()> {
+        self.channel.say(&Say::Unregister(name));
+        loop {
+            match self.answer().await? {
+                Reply::Unregistered(Some(of), true) if of == name => return Ok(()),
+                Reply::Arrived(_) => {}
+                other => return Err(unexpected("unregister", &other)),
+            }
+        }
+    }
+
     /// Takes and acknowledges messages until `stop` changes. `arrived` sees the subscription and the body of each.
     ///
     /// Cancel safe: no; ask it to stop.

@@ -137,7 +137,7 @@ impl<'a> Honest<'a> {
     async fn push(&mut self) -> BenchResult<Duration> {
         let mut sender = match self.sender.take() {
             Some(sender) => sender,
-            None => ApplicationServer::connect(self.target.sending().address()).await?,
+            None => ApplicationServer::connect(self.target.sending()).await?,
         };
         let number = self.sent;
         self.sent += 1;

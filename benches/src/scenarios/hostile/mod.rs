@@ -28,6 +28,7 @@ use self::honest::{Honest, Latencies};
 use super::Meter;
 use crate::failure::{BenchResult, Failure};
 use crate::machine::Cores;
+use crate::report::print;
 use crate::service::Storage;
 use crate::target::{Target, TargetOptions};
 
@@ -92,8 +93,10 @@ impl Hostile {
     pub(crate) async fn run(&self, options: &TargetOptions, cores: Cores) -> BenchResult<()> {
         let mut failed = 0;
         let mut over = 0;
+        // Nobody else's service is attacked.
+        options.recipe(cores)?;
         if !self.json {
-            println!("{}", table::HEADINGS);
+            print(table::HEADINGS)?;
         }
         for attack in Attack::value_variants() {
             if !self.only.is_empty() && !self.only.contains(attack) {
@@ -103,11 +106,14 @@ impl Hostile {
                 match self.row(*attack, *connections, options, cores).await {
                     Ok(row) => {
                         over += usize::from(self.fail_over.is_some_and(|times| row.ratio() > times));
-                        println!("{}", if self.json { row.json() } else { row.line() });
+                        print(if self.json { row.json() } else { row.line() })?;
                     }
                     Err(failure) => {
                         failed += 1;
-                        println!("{:<22} {connections:>5}  FAILED: {failure}", attack.name());
+                        print(format_args!(
+                            "{:<22} {connections:>5}  FAILED: {failure}",
+                            attack.name()
+                        ))?;
                     }
                 }
             }
@@ -136,7 +142,7 @@ impl Hostile {
         };
         let target = options.open(cores)?;
         let row = self.on(&target, attack, connections).await;
-        row.map_err(|failure| target.explain(&failure))
+        row.map_err(|failure| target.explain(failure))
     }
 
     async fn on(&self, target: &Target, attack: Attack, connections: usize) -> BenchResult<Row> {
@@ -161,7 +167,7 @@ impl Hostile {
             quiet,
             attacked,
             seen,
-            node: spent.service.share_of(spent.elapsed),
+            node: spent.service.map_or(0.0, |used| used.share_of(spent.elapsed)),
             redis: spent.redis.map(|did| did.cpu.share_of(spent.elapsed)),
             node_bytes: node_after as f64 - node_before as f64,
             stored_bytes: stored_after as f64 - stored_before as f64,

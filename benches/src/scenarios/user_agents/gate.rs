@@ -50,9 +50,9 @@ impl Gate {
         })
     }
 
-    /// The connector that user agents use.
-    pub(super) fn connector(&self) -> BenchResult<Connector> {
-        Connector::clear(self.address)
+    /// The connector that user agents use, who would otherwise use `behind`.
+    pub(super) fn connector(&self, behind: &Connector) -> BenchResult<Connector> {
+        behind.moved_to(self.address)
     }
 
     /// Ends all connections, and refuses new ones.

@@ -35,7 +35,7 @@ pub(super) struct CameBack {
 pub(super) async fn lose(target: &Target, count: usize) -> BenchResult<CameBack> {
     let service = target.clear().address();
     let gate = Gate::open(service)?;
-    let members = start(&gate.connector()?, count, || Ok(State::in_memory())).await?;
+    let members = start(&gate.connector(target.clear())?, count, || Ok(State::in_memory())).await?;
     gate.shut();
     // The one place where time itself is what is measured.
     sleep(AWAY).await;
@@ -68,7 +68,7 @@ pub(super) async fn lose(target: &Target, count: usize) -> BenchResult<CameBack>
             came.len()
         ))
     })??;
-    stop(agents).await?;
+    stop(target.clear(), agents).await?;
     let mut times: Vec<_> = came.iter().map(|at| at.saturating_duration_since(back)).collect();
     times.sort_unstable();
     if times.len() != count {

@@ -36,7 +36,7 @@ pub(super) async fn renew(target: &Target, count: usize) -> BenchResult<Renewed>
     let gate = Gate::open(target.clear().address())?;
     let data = data_directory()?;
     let state = State::open(data.path()).doing("opening a state directory")?;
-    let url = gate.connector()?.url().clone();
+    let url = gate.connector(target.clear())?.url().clone();
     let started = UserAgent::start(url, Trust::insecure(), state, &Options::default());
     let (agent, mut events) = started.doing("starting a user agent")?;
     let began = Instant::now();
@@ -52,10 +52,10 @@ pub(super) async fn renew(target: &Target, count: usize) -> BenchResult<Renewed>
     let renewed = renewed.map_err(|_| Failure::new(format!("not renewed within {WITHIN:?}")));
     renewed
         .and_then(|renewed| renewed)
-        .map_err(|failure| other.explain(&failure))?;
+        .map_err(|failure| other.explain(failure))?;
     let renewed_in = began.elapsed();
     let written_bytes = Process::own().written_bytes()?.saturating_sub(before);
-    stop(vec![agent]).await?;
+    stop(target.clear(), vec![agent]).await?;
     Ok(Renewed {
         count,
         made_in,
