@@ -258,8 +258,9 @@ fn a_service_that_talks_nonsense() {
 #[test]
 fn a_channel_ends_once() {
     let mut test = Test::live(&[name(1)]);
-    test.lose(Ended::Lost);
-    test.agent.channel_ended(Ended::Lost, test.now, &mut test.out);
+    test.lose(ChannelEnd::Lost);
+    test.agent
+        .channel_ended(ChannelEnd::Lost, test.now, &mut test.out);
     for _ in 0..20 {
         test.agent.nonsense(test.now, &mut test.out);
     }
@@ -280,7 +281,7 @@ fn what_is_said_ends_a_silence() {
     test.pass(40 * SECOND);
     test.agent.subscribe(name(2), None, test.now, &mut test.out);
     test.pass(9 * SECOND);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     assert_eq!(test.agent.keepalive(), before);
 }
 
@@ -288,17 +289,17 @@ fn what_is_said_ends_a_silence() {
 /// another end they begin small.
 #[test]
 fn some_ends_mean_longer_waits() {
-    let refused = |status| Ended::Refused {
+    let refused = |status| ChannelEnd::Refused {
         status,
         retry_after: None,
     };
     for (ended, ceiling) in [
-        (Ended::Lost, 1),
-        (Ended::Closed(Some(1001)), 1),
+        (ChannelEnd::Lost, 1),
+        (ChannelEnd::Closed(Some(1001)), 1),
         (refused(429), 1),
         (refused(503), 1),
-        (Ended::Closed(Some(1013)), 8),
-        (Ended::Closed(Some(1008)), 32),
+        (ChannelEnd::Closed(Some(1013)), 8),
+        (ChannelEnd::Closed(Some(1008)), 32),
         (refused(400), 32),
         (refused(428), 32),
         (refused(430), 32),

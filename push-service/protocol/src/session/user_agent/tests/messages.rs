@@ -142,7 +142,7 @@ fn a_flood_is_passed_over_and_caught_up_with() {
         "{:?}",
         test.out
     );
-    let (why, again_in) = (Why::CatchUp, Some(SECOND / 10));
+    let (why, again_in) = (DisconnectReason::CatchUp, Some(SECOND / 10));
     let disconnected = Event::Disconnected { why, again_in };
     assert_eq!(test.events().last(), Some(&disconnected), "the least wait");
     test.pass(SECOND);
@@ -192,7 +192,7 @@ fn only_what_was_handed_over_is_taken_back() {
     test.handed_over();
     test.handles("waits", Outcome::Failed);
     test.handles("offered", Outcome::Released);
-    let again_in = test.lose(Ended::Lost).unwrap();
+    let again_in = test.lose(ChannelEnd::Lost).unwrap();
     test.pass(again_in);
     test.connect("me");
     test.arrives(message(name(1), "offered"));
@@ -213,14 +213,14 @@ fn acknowledgements_end_with_the_identity() {
     let mut test = Test::live(&[name(1)]);
     test.arrives(message(name(1), "a"));
     test.handed_over();
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.handles("a", Outcome::Succeeded);
     for _ in 0..2 {
         test.welcomed_as("b");
     }
     test.confirm(name(1), 7);
     assert_eq!(test.agent.durable().identity, identity("b"));
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.welcomed_as("b");
     assert_eq!(test.acknowledged(), []);
 }

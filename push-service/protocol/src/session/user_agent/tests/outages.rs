@@ -612,7 +612,7 @@ fn what_stays_aside_stops_nothing() {
     test.pass_alive(SECOND);
     test.handed_over();
     test.handles("b", Outcome::Unable);
-    let again_in = test.lose(Ended::Lost).unwrap();
+    let again_in = test.lose(ChannelEnd::Lost).unwrap();
     test.pass(again_in);
     test.connect("me");
     test.arrives(message(name(1), "a"));

@@ -281,7 +281,7 @@ fn acknowledgements_that_wait_are_told() {
     test.agent
         .acknowledgements_wait(again_in, test.now, &mut test.out);
     assert_eq!(test.events(), [Event::AcknowledgementsWait { again_in }]);
-    test.lose(Ended::Lost);
+    test.lose(ChannelEnd::Lost);
     test.agent
         .acknowledgements_wait(again_in, test.now, &mut test.out);
     assert_eq!(test.out, []);

@@ -58,7 +58,7 @@ fn nothing_is_due_that_is_not_asked_any_more() {
 /// opened, whatever happens. The only deadline left without a channel is that of the end.
 #[test]
 fn nothing_begins_after_a_stop() {
-    for ended in [Ended::Lost, Ended::Closed(Some(4774))] {
+    for ended in [ChannelEnd::Lost, ChannelEnd::Closed(Some(4774))] {
         let mut test = Test::live(&[name(1)]);
         assert!(!test.agent.is_stopping());
         for id in ["a", "b"] {

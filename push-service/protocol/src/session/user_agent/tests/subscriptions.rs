@@ -175,7 +175,7 @@ fn an_answer_may_say_that_we_are_unknown() {
         matches!(
             events[..],
             [Event::Disconnected {
-                why: Why::Forgotten,
+                why: DisconnectReason::Forgotten,
                 ..
             }]
         ),
