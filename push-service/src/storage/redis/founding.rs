@@ -24,7 +24,7 @@ const FOUNDED: &str = "founded";
 /// What a Redis holds of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// Nothing; a store was made.
+    /// Nothing, or a store that is still being made.
     Nothing,
     /// A store.
     Store,
@@ -38,8 +38,32 @@ pub enum Found {
 ///
 /// If the store is in a newer format, or Redis does not answer.
 pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
-    let state = one(primaries, cmd("GET").arg(own(prefix, "state")).clone()).await?;
+    let found = look(primaries, prefix).await?;
+    if found == Found::Nothing {
+        write_marks(primaries, prefix).await?;
+    }
+    Ok(found)
+}
+
+/// Looks at what is there, and changes nothing.
+///
+/// Other nodes may be making a store meanwhile. So before data loss is told, everything is read again: **a node writes "founding"
+/// before the first mark and "founded" after the last**, and marks are read before the state. If a mark was there, the state was
+/// too; and if the state was "founded", all marks are there that are read after it.
+///
+/// # Errors
+///
+/// As [`found`].
+pub(super) async fn look(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
+    match look_once(primaries, prefix).await? {
+        Found::PartLost(_) => look_once(primaries, prefix).await,
+        found => Ok(found),
+    }
+}
+
+async fn look_once(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
     let marks = marks(primaries, prefix).await?;
+    let state = one(primaries, cmd("GET").arg(own(prefix, "state")).clone()).await?;
     let missing = marks.iter().filter(|mark| mark.is_none()).count();
     if let Some(newest) = marks
         .iter()
@@ -56,12 +80,12 @@ pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, 
         Value::BulkString(state) => Some(state),
         _ => None,
     };
-    match state.as_deref() {
-        Some(state) if state == FOUNDING.as_bytes() => write_marks(primaries, prefix).await,
-        None if missing == marks.len() => write_marks(primaries, prefix).await,
-        Some(_) if missing == 0 => Ok(Found::Store),
-        _ => Ok(Found::PartLost(missing)),
-    }
+    Ok(match state.as_deref() {
+        Some(state) if state == FOUNDING.as_bytes() => Found::Nothing,
+        None if missing == marks.len() => Found::Nothing,
+        Some(_) if missing == 0 => Found::Store,
+        _ => Found::PartLost(missing),
+    })
 }
 
 /// Sets every mark that is missing: whatever is not there any more was lost, and is from now on unknown.
@@ -78,7 +102,7 @@ pub(super) async fn missing(primaries: &Primaries, prefix: &str) -> Result<usize
 }
 
 /// Idempotent, and harmless beside another node that does the same.
-async fn write_marks(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
+async fn write_marks(primaries: &Primaries, prefix: &str) -> Result<(), StorageError> {
     let state = own(prefix, "state");
     one(primaries, cmd("SET").arg(&state).arg(FOUNDING).arg("NX").clone()).await?;
     let set = |bucket| {
@@ -88,7 +112,7 @@ async fn write_marks(primaries: &Primaries, prefix: &str) -> Result<Found, Stora
     };
     ask(primaries, Bucket::all().map(set).collect()).await?;
     one(primaries, cmd("SET").arg(&state).arg(FOUNDED).clone()).await?;
-    Ok(Found::Nothing)
+    Ok(())
 }
 
 /// The format that each bucket's mark names.
@@ -113,11 +137,7 @@ pub(super) async fn admit_sealing_keys(
     fingerprints: &[[u8; 8]],
 ) -> Result<(), StorageError> {
     let key = own(prefix, "sealing-key");
-    let in_use = match one(primaries, cmd("GET").arg(&key).clone()).await? {
-        Value::BulkString(fingerprint) => fingerprint.try_into().ok(),
-        _ => None,
-    };
-    refuse_missing_key(in_use, fingerprints)?;
+    let in_use = check_sealing_keys(primaries, prefix, fingerprints).await?;
     match fingerprints.first() {
         Some(first) if in_use != Some(*first) => {
             let set = cmd("SET").arg(&key).arg(&first[..]).clone();
@@ -125,6 +145,21 @@ pub(super) async fn admit_sealing_keys(
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a list of sealing keys that lacks the one in use, and answers which one that is. Changes nothing.
+pub(super) async fn check_sealing_keys(
+    primaries: &Primaries,
+    prefix: &str,
+    fingerprints: &[[u8; 8]],
+) -> Result<Option<[u8; 8]>, StorageError> {
+    let key = own(prefix, "sealing-key");
+    let in_use = match one(primaries, cmd("GET").arg(&key).clone()).await? {
+        Value::BulkString(fingerprint) => fingerprint.try_into().ok(),
+        _ => None,
+    };
+    refuse_missing_key(in_use, fingerprints)?;
+    Ok(in_use)
 }
 
 /// A command on what the store knows of itself.

@@ -8,6 +8,7 @@ mod confirmed;
 mod contract;
 mod costs;
 mod export;
+mod founding;
 mod half_moved;
 mod keys;
 mod laboratory;
