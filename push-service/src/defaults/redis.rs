@@ -125,6 +125,10 @@ pub const REDIS_DOUBTED_FOR: Duration = super::CLUSTER_RECONCILE;
 /// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.
 pub const REDIS_LOOK_EVERY: Duration = SECOND;
 
+/// How often each primary is asked for settings that make it less safe than it may look, and for the rights of the service's
+/// user. Chosen: some forty small questions, which a minute does not notice; `/status` tells of a change within a minute.
+pub const REDIS_INSPECT_EVERY: Duration = SECOND.saturating_mul(60);
+
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
 

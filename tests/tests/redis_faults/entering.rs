@@ -19,7 +19,8 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 /// What the service does in Redis, and nothing else. These are in `docs/redis.md` as they stand here.
 const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +append +scan +hget \
                       +hmget +hset +hincrby +hdel +hlen +hexists +hgetall +zadd +zrem +zrange +zrangebyscore \
-                      +zremrangebyscore +pexpire +pttl +unlink +eval +evalsha +spublish +ssubscribe +wait +acl|dryrun";
+                      +zremrangebyscore +pexpire +pttl +unlink +eval +evalsha +spublish +ssubscribe +wait +acl|dryrun \
+                      +config|get";
 const RIGHTS_IN_A_DATABASE: &str = "+select";
 const RIGHTS_UNDER_SENTINELS: &str = "+role";
 const RIGHTS_IN_A_CLUSTER: &str = "+cluster|slots +cluster|info +asking";
@@ -73,6 +74,47 @@ async fn a_redis_that_would_forget_at_a_restart_is_refused() {
     let node = Node::start(settings(&server.url())).await;
     let warned = node.log().wait_for_line(&["append-only file", "+acl|dryrun"]);
     assert!(within("its log says so", warned).await.is_some());
+}
+
+/// A Redis that keeps nothing on disk, and a user who lacks rights, are warned of at the start and in `/status`, with what to
+/// set; and the service starts.
+#[tokio::test]
+async fn a_redis_that_is_less_safe_than_it_looks_is_warned_of() {
+    let server = Server::start(Configuration::new()).await;
+    let rights = RIGHTS.replace("+hincrby", "").replace("+zremrangebyscore", "");
+    give_rights(&server, &rights).await;
+    let url = format!("redis://push:{PASSWORD}@{}", server.address());
+    let node = Node::start(settings(&url)).await;
+    let warnings = [
+        "it keeps nothing on disk (`appendonly no` and no `save`)",
+        "run `ACL SETUSER push +hincrby +zremrangebyscore` there",
+    ];
+    for warning in warnings {
+        let words = ["WARN", warning];
+        let logged = node.log().wait_for_line(&words);
+        assert!(within("its log says so", logged).await.is_some());
+    }
+    let status = node.ask_admin("/status").await.text();
+    assert!(
+        warnings.iter().all(|warning| status.contains(warning)),
+        "{status}"
+    );
+    assert!(!status.contains(PASSWORD) && !node.log().text().contains(PASSWORD));
+}
+
+/// PR-3: three nodes that start at once on an empty Redis make one store, and none says that data is lost.
+#[tokio::test]
+async fn three_nodes_start_at_once_on_an_empty_redis() {
+    let server = Server::start(Configuration::new()).await;
+    for start in 0..10 {
+        let node =
+            || Node::start(settings(&server.url()).set("storage.redis.prefix", format!("start{start}")));
+        let (one, two, three) = tokio::join!(node(), node(), node());
+        for node in [one, two, three] {
+            let log = node.log().text();
+            assert!(!log.contains("begin-anew"), "start {start}: {log}");
+        }
+    }
 }
 
 /// PR-37: a user of Redis with the rights that the documentation names, and no others, is enough, also to move in from

@@ -289,6 +289,37 @@ impl Scripts {
     }
 }
 
+#[cfg(test)]
+impl Scripts {
+    /// The scripts of all steps.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Script> {
+        fn of<Of>(step: &Step<Of>) -> impl Iterator<Item = &Script> {
+            std::iter::once(&step.script).chain(step.with_outbox.iter().map(|step| &step.script))
+        }
+        let steps = [
+            &self.subscribe,
+            &self.unsubscribe,
+            &self.enqueue,
+            &self.enqueue_with_receipt,
+            &self.attach,
+            &self.page,
+            &self.refresh,
+            &self.release,
+            &self.acknowledge,
+            &self.expire,
+            &self.report,
+            &self.import,
+            &self.has,
+            &self.expect,
+            &self.settle,
+            &self.outcomes,
+            &self.clear,
+            &self.trace,
+        ];
+        steps.into_iter().flat_map(of).chain(of(&self.overdue))
+    }
+}
+
 /// Says that a node is alive.
 pub(super) fn present() -> Step<Store> {
     about_the_store(Repeat::Always).step("present", NODES, &[], include_str!("scripts/present.lua"))

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Primaries;
 use super::failure::{Failure, unavailable};
+use super::inspection::Inspected;
 use super::primary::{Primary, Work};
 use super::reply::{explained, field, text};
 use super::table::Table;
@@ -35,6 +36,8 @@ pub(super) struct Health {
     found: BTreeMap<Address, Result<i64, String>>,
     /// For each primary that answered: how many replicas follow it.
     replicas: BTreeMap<Address, u32>,
+    /// What the last inspection of each primary found.
+    inspected: BTreeMap<Address, Inspected>,
     /// Of each bucket: the primary that was last found well with it, if it is well.
     well: Vec<Option<u64>>,
 }
@@ -46,6 +49,7 @@ impl Health {
         Self {
             found: BTreeMap::new(),
             replicas: BTreeMap::new(),
+            inspected: BTreeMap::new(),
             well: well.collect(),
         }
     }
@@ -91,7 +95,13 @@ impl Primaries {
                 let buckets = table.buckets_of(primary);
                 let bucket = buckets[turn % buckets.len()];
                 let key = mark(bucket);
-                async move { (primary, buckets, look_at(primary, &key).await) }
+                async move {
+                    let answer = look_at(primary, &key).await;
+                    if answer.is_ok() {
+                        self.inspect_again(primary, bucket).await;
+                    }
+                    (primary, buckets, answer)
+                }
             });
             for (primary, buckets, answer) in join_all(looks).await {
                 if let Err(why) = &answer {
@@ -108,12 +118,49 @@ impl Primaries {
                 let mut health = self.health_now();
                 health.found.retain(|address, _| is_primary(address));
                 health.replicas.retain(|address, _| is_primary(address));
+                health.inspected.retain(|address, _| is_primary(address));
             }
             let warnings = self.warnings();
             for warning in warnings.iter().filter(|warning| !warned.contains(*warning)) {
                 tracing::warn!("{warning}");
             }
             warned = warnings;
+        }
+    }
+
+    /// Inspects all primaries. What cannot be asked now is asked again by [`Primaries::look`].
+    pub(super) async fn inspect(&self) {
+        self.health_now().inspected.clear();
+        let table = self.map.now();
+        let inspections = table.primaries.iter().filter_map(|primary| {
+            let bucket = *table.buckets_of(primary).first()?;
+            Some(self.inspect_again(primary, bucket))
+        });
+        join_all(inspections).await;
+    }
+
+    /// Inspects a primary of this bucket, unless that was done a short time ago.
+    async fn inspect_again(&self, primary: &Primary, bucket: Bucket) {
+        let is_known = |inspected: &Inspected| !inspected.is_stale_for(primary);
+        if self
+            .health_now()
+            .inspected
+            .get(&primary.address)
+            .is_some_and(is_known)
+        {
+            return;
+        }
+        match self.inspector.inspect(primary, bucket).await {
+            Ok(inspected) => {
+                _ = self
+                    .health_now()
+                    .inspected
+                    .insert(primary.address.clone(), inspected)
+            }
+            Err(failure) => {
+                let why = failure.explained();
+                tracing::debug!(server = %primary.address, %why, "a primary in Redis cannot be inspected");
+            }
         }
     }
 
@@ -151,7 +198,16 @@ impl Primaries {
     pub(in crate::storage::redis) fn warnings(&self) -> Vec<String> {
         let health = self.health_now();
         let warning = |(primary, replicas): (&Address, &u32)| self.wait_replicas.warning(primary, *replicas);
-        health.replicas.iter().filter_map(warning).collect()
+        let inspected = health
+            .inspected
+            .values()
+            .flat_map(|inspected| inspected.warnings.clone());
+        health
+            .replicas
+            .iter()
+            .filter_map(warning)
+            .chain(inspected)
+            .collect()
     }
 
     /// How far the clock of that primary which differs most is ahead of ours, in milliseconds (PR-30).

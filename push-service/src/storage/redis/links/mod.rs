@@ -28,6 +28,7 @@ mod circuit;
 mod confirmed;
 mod discovery;
 mod failure;
+mod inspection;
 mod link;
 mod listen;
 mod look;
@@ -51,6 +52,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::inspection::Inspector;
 pub(in crate::storage::redis) use self::listen::ChannelHandler;
 use self::listen::HeardBuckets;
 use self::look::Health;
@@ -89,6 +91,8 @@ pub(in crate::storage::redis) struct Primaries {
     health: Mutex<Health>,
     /// How many replicas are waited for.
     wait_replicas: WaitReplicas,
+    /// Finds what is less safe than it may look.
+    inspector: Inspector,
     /// What has to happen before "unknown" is answered.
     assurance: Assurance,
     /// Keeps `map` up to date.

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::confirmed::Confirmation;
 use super::discovery::Discovery;
 use super::failure::unavailable;
+use super::inspection::{DEFAULT_USER, Inspector};
 use super::link::Connector;
 use super::listen::HeardBuckets;
 use super::look::Health;
@@ -66,15 +67,18 @@ impl Primaries {
         let watched = Arc::clone(&map);
         let watch = async move { watched.watch(discovery).await };
         let watch = tokio::spawn(alarm.watch(Task::RedisTopology, watch));
-        Ok(Self {
+        let primaries = Self {
             health: Mutex::new(Health::of(&map.now())),
             wait_replicas: options.wait_replicas,
+            inspector: Inspector::new(url, options),
             heard_buckets: Arc::new(HeardBuckets::new()),
             assurance: Assurance::of(url, options.wait_replicas.is_any(), &map, &connector),
             map,
             permits: Semaphore::new(REDIS_STEPS_UNDER_WAY),
             _watch: AbortOnDropHandle::new(watch),
-        })
+        };
+        primaries.inspect().await;
+        Ok(primaries)
     }
 }
 
@@ -199,6 +203,7 @@ fn key(bucket: Bucket, options: &Options) -> Vec<u8> {
 async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
     let mut questions = Pipeline::with_capacity(REPLAYED.len());
     for (command, rest) in REPLAYED {
+        // `default` is who reads the append-only file.
         let dry_run = questions.cmd("ACL").arg("DRYRUN").arg(DEFAULT_USER);
         dry_run.arg(*command).arg(key).arg(*rest);
     }
@@ -231,9 +236,6 @@ async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
     }
     Ok(())
 }
-
-/// The user as which a server reads its append-only file.
-const DEFAULT_USER: &str = "default";
 
 /// The commands by which scripts write, each with the arguments behind its key.
 const REPLAYED: &[(&str, &[&str])] = &[

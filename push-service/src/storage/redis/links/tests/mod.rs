@@ -15,6 +15,7 @@ use crate::tasks::PanicAlarm;
 
 mod cluster;
 mod confirmed;
+mod inspection;
 mod listening;
 mod sentinels;
 mod single;
