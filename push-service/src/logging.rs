@@ -3,38 +3,41 @@
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
 //! themselves when printed.
 
+mod filter;
 mod seldom;
 
 use std::fmt;
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::filter::Names;
 pub(crate) use self::seldom::Seldom;
 
-/// Which variables say what is logged; the first that is set counts. Together with the configuration's, they are the
-/// only variables that the service reads.
-const VARIABLES: [&str; 2] = ["PUSH_SERVICE_LOG", "RUST_LOG"];
+/// Which variable says what is logged.
+pub(crate) const VARIABLE: &str = "PUSH_SERVICE_LOG";
+
+/// The variable that many programs read, for when [`VARIABLE`] is not set. Beside the keys of
+/// the configuration, the service reads only these two.
+const SHARED_VARIABLE: &str = "RUST_LOG";
 
 /// What is logged if no variable is set. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
 /// frames to send, and the frames are counted anyway.
 const DEFAULT_FILTER: &str = "info,h2=error";
 
-/// A filter that cannot be read.
+/// A filter that cannot be used.
 #[derive(Debug)]
 pub struct LoggingError {
     variable: &'static str,
-    cause: ParseError,
+    why: String,
 }
 
 impl fmt::Display for LoggingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}; it takes a level such as `info`, or targets with levels such as `push_service=debug`",
-            self.variable, self.cause
-        )
+        write!(f, "{}: {}", self.variable, self.why)
     }
 }
 
@@ -47,56 +50,82 @@ impl std::error::Error for LoggingError {}
 /// A variable that is set but is no filter.
 pub fn init() -> Result<(), LoggingError> {
     let filter = filter(|name| std::env::var(name).ok())?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         // A log that can't be written is lost; saying so on the same standard error would panic (PR-5, PR-36).
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
-    // An error means that a log is there already, as in tests: then that one stays.
-    let _already = if std::io::stderr().is_terminal() {
-        builder.try_init()
+    let lines = if std::io::stderr().is_terminal() {
+        lines.boxed()
     } else {
-        builder.json().flatten_event(true).with_ansi(false).try_init()
+        lines.json().flatten_event(true).with_ansi(false).boxed()
     };
+    // An error means that a log is there already, as in tests: then that one stays.
+    let _already = tracing_subscriber::registry().with(lines).with(filter).try_init();
     Ok(())
 }
 
-fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, LoggingError> {
-    let set = |name: &'static str| Some((name, variable(name).filter(|text| !text.is_empty())?));
-    match VARIABLES.into_iter().find_map(set) {
-        Some((variable, text)) => EnvFilter::builder()
-            .parse(text)
-            .map_err(|cause| LoggingError { variable, cause }),
-        None => Ok(EnvFilter::new(DEFAULT_FILTER)),
-    }
+/// Whether an environment variable of this name says what is logged.
+pub(crate) fn reads(name: &str) -> bool {
+    [VARIABLE, SHARED_VARIABLE].contains(&name)
+}
+
+/// What the variables say is to be logged.
+///
+/// # Errors
+///
+/// A variable that is set but is no filter.
+pub(crate) fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<Targets, LoggingError> {
+    let set = |name| variable(name).filter(|text| !text.is_empty());
+    let (variable, text, names) = if let Some(text) = set(VARIABLE) {
+        (VARIABLE, text, Names::Ours)
+    } else if let Some(text) = set(SHARED_VARIABLE) {
+        (SHARED_VARIABLE, text, Names::Any)
+    } else {
+        (VARIABLE, DEFAULT_FILTER.to_owned(), Names::Ours)
+    };
+    filter::parse(&text, names).map_err(|why| LoggingError { variable, why })
 }
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     /// Our own variable comes before the general one; without any the level is info, and what peers make h2 say is not logged.
     #[test]
     fn the_filter_comes_from_the_first_variable_that_is_set() {
         let rows = [
-            (None, None, "h2=error,info"),
-            (None, Some("warn"), "warn"),
-            (Some("debug"), Some("warn"), "debug"),
-            (Some(""), Some("warn"), "warn"),
+            (None, None, Level::INFO, Level::ERROR),
+            (None, Some("warn"), Level::WARN, Level::WARN),
+            (Some("debug"), Some("warn"), Level::DEBUG, Level::DEBUG),
+            (Some(""), Some("warn"), Level::WARN, Level::WARN),
         ];
-        for (ours, general, expected) in rows {
+        for (ours, general, service, h2) in rows {
             let given = |name: &str| {
-                let value = if name == "PUSH_SERVICE_LOG" { ours } else { general };
+                let value = if name == VARIABLE { ours } else { general };
                 value.map(str::to_owned)
             };
-            assert_eq!(filter(given).unwrap().to_string(), expected);
+            let filter = filter(given).unwrap();
+            for (target, most) in [("push_service", service), ("h2::proto", h2)] {
+                for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                    let is_logged = filter.would_enable(target, &level);
+                    assert_eq!(is_logged, level <= most, "{ours:?} {general:?}: {target} {level}");
+                }
+            }
         }
     }
 
-    /// A level that does not exist is refused with its variable, not ignored.
+    /// A filter that cannot be used is refused with its variable, not ignored.
     #[test]
     fn a_filter_that_is_none_is_refused() {
-        let refused = filter(|_| Some("push_service=loud".to_owned())).unwrap_err();
-        assert!(refused.to_string().starts_with("PUSH_SERVICE_LOG: "), "{refused}");
+        for variable in [VARIABLE, SHARED_VARIABLE] {
+            let given = |name: &str| (name == variable).then(|| "push_service=loud".to_owned());
+            let refused = filter(given).unwrap_err().to_string();
+            assert!(
+                refused.starts_with(&format!("{variable}: `loud` is not a level")),
+                "{refused}"
+            );
+        }
     }
 }

@@ -1,0 +1,178 @@
+//! What is logged: a level for all of the program, and levels for parts of it, as in `info,h2=error`.
+//!
+//! Every entry has an effect, or it is refused: a bare word is a level, and a name is one under which this program logs.
+//!
+//! **Invariant:** no filter hides an error.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use crate::config::nearest;
+
+/// The crates of this program that log. A part of one is named behind it: `push_service::storage`.
+const CRATES: [&str; 2] = ["push_service", "h2"];
+
+/// For which names a filter may have levels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Names {
+    /// For this program's.
+    Ours,
+    /// For those of other programs too, because these read the same filter.
+    Any,
+}
+
+/// Reads a filter.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with the first wrong entry, and what is accepted.
+pub(crate) fn parse(text: &str, names: Names) -> Result<Targets, String> {
+    let mut filter = Targets::new().with_default(LevelFilter::ERROR);
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    for entry in entries {
+        filter = match entry.split_once('=') {
+            None => filter.with_default(level(entry)?),
+            Some((name, word)) => filter.with_target(known(name.trim(), names)?, level(word.trim())?),
+        };
+    }
+    Ok(filter)
+}
+
+fn level(word: &str) -> Result<LevelFilter, String> {
+    let level = match word.to_ascii_lowercase().as_str() {
+        "error" => LevelFilter::ERROR,
+        "warn" => LevelFilter::WARN,
+        "info" => LevelFilter::INFO,
+        "debug" => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        "off" => return Err(refused("`off` is not accepted, because errors are always logged")),
+        _ => return Err(refused(&format!("`{}` is not a level", shown(word)))),
+    };
+    Ok(level)
+}
+
+/// The name of a part of the program that logs.
+fn known(name: &str, names: Names) -> Result<&str, String> {
+    let of = name.split("::").next().unwrap_or(name);
+    if CRATES.contains(&of) {
+        return Ok(name);
+    }
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
+    if names == Names::Any && !name.is_empty() && name.chars().all(is_path) {
+        return Ok(name);
+    }
+    let meant = nearest(&of.replace('-', "_"), CRATES);
+    let meant = meant.map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"));
+    Err(refused(&format!("nothing here logs as `{}`{meant}", shown(name))))
+}
+
+fn refused(why: &str) -> String {
+    format!(
+        "{why}; it takes a level (`error`, `warn`, `info`, `debug` or `trace`), or levels for parts of the program, such \
+         as `info,push_service=debug`"
+    )
+}
+
+/// A word of the operator's, on one line and not longer than one.
+fn shown(word: &str) -> String {
+    word.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    /// A filter gives each part of the program its level.
+    #[test]
+    fn parts_have_their_levels() {
+        let rows = [
+            ("info", "push_service", Level::INFO, true),
+            ("info", "push_service", Level::DEBUG, false),
+            ("INFO", "h2::codec", Level::INFO, true),
+            ("info,h2=error", "h2::codec", Level::WARN, false),
+            ("info, h2 = error", "push_service", Level::INFO, true),
+            ("push_service=debug", "push_service::tls", Level::DEBUG, true),
+            ("push_service=debug", "h2", Level::WARN, false),
+            (
+                "push_service::tls=trace,warn",
+                "push_service::tls",
+                Level::TRACE,
+                true,
+            ),
+            ("push_service::tls=trace,warn", "push_service", Level::INFO, false),
+            ("", "push_service", Level::WARN, false),
+        ];
+        for (text, target, level, expected) in rows {
+            let filter = parse(text, Names::Ours).unwrap();
+            assert_eq!(
+                filter.would_enable(target, &level),
+                expected,
+                "{text}: {target} {level}"
+            );
+        }
+    }
+
+    /// Whatever is accepted, errors of every part are logged.
+    #[test]
+    fn errors_are_never_filtered() {
+        let filters = [
+            "",
+            "error",
+            "warn",
+            "trace",
+            "push_service=debug",
+            "h2=error",
+            "push_service::tls=error,info",
+        ];
+        for text in filters {
+            let filter = parse(text, Names::Ours).unwrap();
+            for target in ["push_service", "push_service::tls", "h2::codec", "another"] {
+                assert!(filter.would_enable(target, &Level::ERROR), "{text}: {target}");
+            }
+        }
+    }
+
+    /// An entry that would log nothing, or hide errors, is refused with what is wrong with it.
+    #[test]
+    fn an_entry_without_effect_is_refused() {
+        let rows = [
+            ("verbose", "`verbose` is not a level"),
+            ("push_service", "`push_service` is not a level"),
+            (
+                "push-service=debug",
+                "nothing here logs as `push-service`, did you mean `push_service`?",
+            ),
+            ("pushservice=debug", "did you mean `push_service`?"),
+            ("info,hyper=debug", "nothing here logs as `hyper`;"),
+            ("push_service=loud", "`loud` is not a level"),
+            ("push_service=", "`` is not a level"),
+            ("off", "errors are always logged"),
+            ("info,h2=off", "errors are always logged"),
+            ("0", "`0` is not a level"),
+            ("push_service[request]=debug", "nothing here logs as"),
+            ("info;debug", "is not a level"),
+            ("=debug", "nothing here logs as ``"),
+        ];
+        for (text, expected) in rows {
+            let why = parse(text, Names::Ours).unwrap_err();
+            assert!(why.contains(expected), "{text}: {why}");
+            assert!(why.contains("it takes a level"), "{text}: {why}");
+        }
+    }
+
+    /// A variable that other programs read as well may name their parts, and nothing else is taken that is wrong.
+    #[test]
+    fn a_shared_variable_may_name_parts_of_others() {
+        assert!(parse("info,other_program::part=debug", Names::Any).is_ok());
+        for text in [
+            "verbose",
+            "off",
+            "other=off",
+            "push-service=debug",
+            "other[span]=debug",
+        ] {
+            assert!(parse(text, Names::Any).is_err(), "{text}");
+        }
+    }
+}
