@@ -45,7 +45,10 @@ export class Service {
 
   /** Starts the process, and waits until it listens. */
   async launch() {
-    this.#process = spawn(this.#binary, ['serve', '--config', this.#file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#process = spawn(this.#binary, ['serve', '--config', this.#file], {
+      env: environment(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.addresses = await this.#listening();
   }
 
@@ -96,6 +99,12 @@ export class Service {
       });
     });
   }
+}
+
+/** Without the variables that are for the tests: the service refuses those that have its name and that it does not know. */
+function environment() {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('PUSH_SERVICE_'));
+  return Object.fromEntries(others);
 }
 
 /** A port of loopback that is free at this moment: for an origin that must be known before the service starts. */

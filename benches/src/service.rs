@@ -170,6 +170,8 @@ impl Recipe {
             // Backtraces are collected even for errors that are handled, and would be measured.
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LOG")
+            // It is for tests, and the service refuses variables that it does not know.
+            .env_remove("PUSH_SERVICE_BIN")
             .env("PUSH_SERVICE__STORAGE__URL", storage)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

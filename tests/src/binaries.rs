@@ -67,7 +67,16 @@ pub(crate) fn limited(binary: &Path, disk: Option<(&Path, u64)>, open_files: Opt
         command.arg("prlimit").arg(format!("--nofile={soft}:{hard}"));
     }
     command.arg(binary);
+    without_ours(&mut command);
     command
+}
+
+/// Takes the variables away that are for the tests. The service refuses variables that have its name and that it does not know.
+pub(crate) fn without_ours(command: &mut Command) {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("PUSH_SERVICE_")) {
+        command.env_remove(name);
+    }
 }
 
 fn named_or_built(variable: &str, package: &str) -> PathBuf {

@@ -153,6 +153,7 @@ impl Settings {
         command.arg("serve").arg("--config").arg(configuration);
         if let Some(machine) = &self.machine {
             command = machine.run(&command);
+            binaries::without_ours(&mut command);
         }
         command.envs(self.environment.iter().cloned());
         command

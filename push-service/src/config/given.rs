@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::setting::Raw;
 
-/// How every variable begins. Two underscores, because Kubernetes sets `PUSH_SERVICE_PORT` and its like in every pod
-/// beside a Service of our name; those must not count as misspelt keys.
+/// How every variable begins that is a key. Two underscores, because Kubernetes sets `PUSH_SERVICE_PORT` and its like in every
+/// pod beside a Service of our name.
 pub(crate) const PREFIX: &str = "PUSH_SERVICE__";
 
 /// Which source a value comes from.

@@ -2,17 +2,23 @@
 //!
 //! Three sources, the later over the earlier: the defaults, a TOML file, the environment
 //! (`PUSH_SERVICE__SECTION__KEY`). An unknown key is refused with the nearest known one, and a bad value with a sentence
-//! that names key, value and what is accepted. All faults are told at once. Secrets are never printed: neither by
-//! `Debug`, nor in a fault.
+//! that names key, value and what is accepted. Secrets are never printed: neither by `Debug`, nor in a fault.
+//!
+//! All faults are told at once ([`Examined`]): of the sources, of values, of keys that contradict each other or have no
+//! effect, and of files that are not there. A fault that only follows from another one is left out.
 //!
 //! Every key stands once, in `schema.rs`: its documentation, default and range make the struct, the reader and
 //! [`template()`].
 //!
-//! What it deliberately does not know: files that it names are opened where they are used.
+//! What it deliberately does not know: what is in the files that it names. They are opened where they are used.
 
 mod acme;
 mod check;
+mod environment;
+mod examined;
 mod given;
+mod named_files;
+mod nearest;
 mod schema;
 mod sections;
 mod setting;
@@ -21,38 +27,36 @@ mod summary;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unsure;
 mod values;
+mod without_effect;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
 pub use acme::{AcmeDirectory, Domain, MailAddress};
+pub use examined::Examined;
+pub(crate) use nearest::nearest;
 pub use schema::{Acme, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
 pub use template::template;
 pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 
 use crate::storage::{Caps, QueueLimits, Rate};
-use sections::{Reader, Section as _};
+use unsure::Unsure;
 
 impl Config {
     /// Reads the defaults, then `file`, then the environment, and checks the whole.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is no TOML, an unknown key, a bad value, or keys that contradict each other.
+    /// A file that cannot be read or is no TOML, an unknown key or variable, a bad value, or keys that contradict each other or
+    /// have no effect.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let variables = environment()?;
-        let Some(path) = file else {
-            return Self::from_sources(None, variables);
-        };
-        let name = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::one(format!("{name}: {error}")))?;
-        Self::from_sources(Some((&name, &text)), variables)
+        Examined::read(file).finish()
     }
 
-    /// The same from a file's name and text, and from the environment variables that begin with `PUSH_SERVICE__`.
+    /// The same from a file's name and text, and from environment variables. Those of other programs are ignored.
     ///
     /// # Errors
     ///
@@ -61,15 +65,11 @@ impl Config {
         file: Option<(&str, &str)>,
         variables: HashMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(sources::collect(file, variables)?);
-        let config = Self::read(&mut reader);
-        if !reader.faults.is_empty() {
-            return Err(ConfigError {
-                faults: reader.faults,
-            });
-        }
-        config.check()?;
-        Ok(config)
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        let file = file.map(|(name, text)| (name.to_owned(), Ok(text.to_owned())));
+        Examined::from_sources(file, variables).finish()
     }
 
     /// Checks what no single value can show. For a configuration that was put together in code.
@@ -78,7 +78,7 @@ impl Config {
     ///
     /// Every contradiction.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let faults = check::faults(self);
+        let faults = check::faults(self, &Unsure::default());
         if faults.is_empty() {
             Ok(())
         } else {
@@ -120,10 +120,6 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn one(fault: String) -> Self {
-        Self { faults: vec![fault] }
-    }
-
     /// The sentences. At least one; none holds a secret.
     pub fn faults(&self) -> &[String] {
         &self.faults
@@ -137,15 +133,3 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-/// Our variables. What is no text is refused without its value, which may be a secret.
-fn environment() -> Result<HashMap<String, String>, ConfigError> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.to_ascii_uppercase().starts_with(given::PREFIX))
-        .map(|(name, value)| match value.into_string() {
-            Ok(value) => Ok((name, value)),
-            Err(_) => Err(ConfigError::one(format!("{name}: its value is not UTF-8"))),
-        })
-        .collect()
-}

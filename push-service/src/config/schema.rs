@@ -62,7 +62,7 @@ section! {
         /// Metrics, health and the admin API, without authentication: keep it off the public network.
         admin: Vec<SocketAddr> = address(defaults::LISTEN_ADMIN);
         /// Addresses or networks of your proxies. Only from these the service takes a peer's address (PROXY protocol,
-        /// `Forwarded` or `X-Forwarded-For`). Limits per address do not apply to the proxies themselves.
+        /// `Forwarded` or `X-Forwarded-For`). Limits per address do not apply to the proxies themselves. Needs public_url.
         trusted_proxies: Vec<IpNetwork> = Vec::new();
         /// Value of the header field Alt-Svc in answers (RFC 7838): another port of this service. RFC 8030 reserves port
         /// 1001, where middleboxes may keep idle connections for longer. For example `h2=":1001"; ma=86400`.
@@ -117,8 +117,8 @@ section! {
         url: StorageUrl = StorageUrl::Embedded { path: defaults::STORAGE_PATH.into() };
         /// A user agent that has not connected for this time is forgotten, with its subscriptions.
         retention: Duration = defaults::RETENTION, in DAY..=DAY * 3_660;
-        /// A user agent that never received a push and never connected again is forgotten after this time. At least twice
-        /// `cluster.reconcile`. With `retention` or more, it is kept like all others.
+        /// A user agent that never received a push and never connected again is forgotten after this time. With Redis at
+        /// least twice `cluster.reconcile`. With `retention` or more, it is kept like all others.
         unused_retention: Duration = defaults::UNUSED_RETENTION, in SECOND..=DAY * 3_660;
     } sections {
         /// Settings for Redis only.
@@ -145,7 +145,7 @@ section! {
 }
 
 section! {
-    /// How nodes that share a Redis work together. No effect without Redis.
+    /// How nodes that share a Redis work together. Refused without Redis.
     "cluster" Cluster {
         /// Bodies up to this many bytes are sent within the wake-up to the node that delivers; it reads larger ones from
         /// Redis.

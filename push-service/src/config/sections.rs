@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::given::Given;
 use super::setting::Setting;
+use super::unsure::Unsure;
 
 /// One line of the table, to be printed or searched.
 pub(crate) enum Item {
@@ -45,14 +46,17 @@ pub(crate) struct Reader {
     given: Given,
     /// What the operator has to mend.
     pub(crate) faults: Vec<String>,
+    /// Keys for which something was given that is no value for them.
+    pub(crate) unsure: Unsure,
 }
 
 impl Reader {
     /// Reads from `given`.
-    pub(crate) fn new(given: Given) -> Self {
+    pub(crate) fn new(given: Given, unsure: Unsure) -> Self {
         Self {
             given,
             faults: Vec::new(),
+            unsure,
         }
     }
 
@@ -71,6 +75,7 @@ impl Reader {
         match T::parse(&raw).filter(|value| bounds.hold(value)) {
             Some(value) => value,
             None => {
+                self.unsure.note(&key);
                 let place = source.name(&key);
                 let value =
                     T::show(&raw).map_or_else(|| "its value".to_owned(), |shown| format!("`{shown}`"));

@@ -1,37 +1,66 @@
 //! Where values come from: a TOML file, then the environment, the later over the earlier.
 //!
-//! Knows names and places, not what a value means. An unknown name is refused here, with the nearest known one: a
-//! misspelt limit that is silently ignored is worse than a service that does not start.
+//! Knows names and places, not what a value means. An unknown name is refused here, with the nearest known one if one is
+//! near: a misspelt limit that is silently ignored is worse than a service that does not start.
 
-use std::collections::HashMap;
+use std::ffi::OsString;
 
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
+use super::Config;
+use super::environment;
 use super::given::{Given, PREFIX, Source, variable};
+use super::nearest::nearest;
 use super::sections::{Item, Section as _, dotted};
 use super::setting::Raw;
-use super::{Config, ConfigError};
+use super::unsure::Unsure;
 
-/// Collects from a file's name and text, and from environment variables.
+/// What the sources give.
+pub(crate) struct Collected {
+    pub(crate) given: Given,
+    pub(crate) faults: Vec<String>,
+    pub(crate) unsure: Unsure,
+}
+
+/// Collects from a file's name and text (or why it cannot be read), and from environment variables.
 pub(crate) fn collect(
-    file: Option<(&str, &str)>,
-    variables: HashMap<String, String>,
-) -> Result<Given, ConfigError> {
+    file: Option<(String, Result<String, String>)>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Collected {
     let mut collector = Collector::new();
     if let Some((name, text)) = file {
-        let values = File::from_str(text, FileFormat::Toml)
-            .collect()
-            .map_err(|error| ConfigError::one(format!("{name}: {}", without_snippet(&error.to_string()))))?;
-        collector.add("", values, &Source::File(name.to_owned()));
+        let values = text.and_then(|text| {
+            let values = File::from_str(&text, FileFormat::Toml).collect();
+            values.map_err(|error| without_snippet(&error.to_string()))
+        });
+        match values {
+            Ok(values) => collector.add("", values, &Source::File(name)),
+            Err(why) => {
+                collector.unsure.note_everything();
+                collector.faults.push(format!("{name}: {why}"));
+            }
+        }
     }
+    let variables = environment::sort(variables, &collector.keys, &mut collector.unsure);
+    collector.faults.extend(variables.faults);
     let values = Environment::with_prefix(PREFIX.trim_end_matches('_'))
         .prefix_separator("__")
         .separator("__")
-        .source(Some(variables))
-        .collect()
-        .map_err(|_| ConfigError::one("the environment cannot be read".to_owned()))?;
-    collector.add("", values, &Source::Environment);
-    collector.finish()
+        .source(Some(variables.keys))
+        .collect();
+    match values {
+        Ok(values) => collector.add("", values, &Source::Environment),
+        Err(_) => {
+            collector.unsure.note_everything();
+            collector.faults.push("the environment cannot be read".to_owned());
+        }
+    }
+    collector.faults.sort();
+    Collected {
+        given: collector.given,
+        faults: collector.faults,
+        unsure: collector.unsure,
+    }
 }
 
 /// The parser's message without the lines that it quotes, because they may hold a secret.
@@ -53,6 +82,7 @@ struct Collector {
     sections: Vec<&'static str>,
     given: Given,
     faults: Vec<String>,
+    unsure: Unsure,
 }
 
 impl Collector {
@@ -71,6 +101,7 @@ impl Collector {
             sections,
             given: Given::default(),
             faults: Vec::new(),
+            unsure: Unsure::default(),
         }
     }
 
@@ -82,11 +113,7 @@ impl Collector {
             } else if self.sections.contains(&key.as_str()) {
                 match value.kind {
                     ValueKind::Table(inner) => self.add(&key, inner, source),
-                    _ => self.faults.push(format!(
-                        "{} is a section, not a key; its keys are {}",
-                        source.name(&key),
-                        self.keys_of(&key, source),
-                    )),
+                    _ => self.not_a_key(&key, source),
                 }
             } else {
                 match value.kind {
@@ -97,16 +124,31 @@ impl Collector {
         }
     }
 
-    fn unknown(&mut self, key: &str, source: &Source) {
-        let nearest = self.keys.iter().min_by_key(|known| distance(key, known));
-        let nearest = nearest.map_or_else(String::new, |known| match source {
-            Source::File(_) => known.clone(),
-            Source::Environment => variable(known),
-        });
+    fn not_a_key(&mut self, section: &str, source: &Source) {
+        let inside = |key: &&String| key.starts_with(&format!("{section}."));
+        for key in self.keys.iter().filter(inside) {
+            self.unsure.note(key);
+        }
         self.faults.push(format!(
-            "{}: there is no such key; did you mean {nearest}?",
-            source.name(key)
+            "{} is a section, not a key; its keys are {}",
+            source.name(section),
+            self.keys_of(section, source),
         ));
+    }
+
+    fn unknown(&mut self, key: &str, source: &Source) {
+        let meant = nearest(key, self.keys.iter().map(String::as_str));
+        if let Some(meant) = meant {
+            self.unsure.note(meant);
+        }
+        let meant = match (meant, source) {
+            (None, _) => "`push-service config print-default` prints all keys".to_owned(),
+            (Some(known), Source::File(_)) => format!("did you mean {known}?"),
+            (Some(known), Source::Environment) => format!("did you mean {}?", variable(known)),
+        };
+        let place = source.name(key);
+        self.faults
+            .push(format!("{place}: there is no such key; {meant}"));
     }
 
     fn keys_of(&self, section: &str, source: &Source) -> String {
@@ -117,22 +159,6 @@ impl Collector {
         });
         names.collect::<Vec<_>>().join(", ")
     }
-
-    fn finish(mut self) -> Result<Given, ConfigError> {
-        if self.faults.is_empty() {
-            return Ok(self.given);
-        }
-        self.faults.sort();
-        Err(ConfigError { faults: self.faults })
-    }
-}
-
-/// How far two keys are apart; a key in the wrong section is near to its namesake in the right one.
-fn distance(key: &str, known: &str) -> usize {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let whole = strsim::damerau_levenshtein(key, known);
-    let name = strsim::damerau_levenshtein(&last(key), &last(known)) + 1;
-    whole.min(name)
 }
 
 fn raw(kind: ValueKind) -> Raw {

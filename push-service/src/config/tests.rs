@@ -109,6 +109,10 @@ fn values_become_types() {
 fn an_unknown_key_is_refused_with_the_nearest() {
     let files = [
         (
+            "[limit]\nx = 1",
+            "push.toml: limit.x: there is no such key; `push-service config print-default` prints all keys",
+        ),
+        (
             "[limits]\nbody_byte = 1",
             "push.toml: limits.body_byte: there is no such key; did you mean limits.body_bytes?",
         ),
@@ -291,12 +295,31 @@ fn contradictions_are_refused() {
         ),
         ("[storage]\nretention = '20d'", "limits.ttl must not be longer"),
         (
-            "[storage]\nunused_retention = '110s'",
+            "[storage]\nurl = 'redis://h'\nunused_retention = '110s'",
             "storage.unused_retention must be at least twice cluster.reconcile",
         ),
         (
-            "[cluster]\nreconcile = '5s'\n[storage]\nunused_retention = '9s'",
+            "[cluster]\nreconcile = '5s'\n[storage]\nurl = 'redis://h'\nunused_retention = '9s'",
             "storage.unused_retention must be at least twice cluster.reconcile",
+        ),
+        (
+            "[listen]\ntrusted_proxies = ['10.0.0.0/8']",
+            "listen.trusted_proxies is set, but public_url is not, so every endpoint would begin with \
+             http://127.0.0.1:8080: set public_url to the URL that your proxy serves",
+        ),
+        (
+            "[listen]\ntls = ['192.0.2.7:443']\n[tls]\nself_signed = true",
+            "public_url is not set, so every endpoint would begin with http://127.0.0.1:8080, but other \
+             machines reach the service at 192.0.2.7:443: set public_url",
+        ),
+        (
+            "[listen]\nhttp = []\ntls = ['192.0.2.7:443']\n[tls.acme]\ndomains = ['a.example']",
+            "tls.acme.domains is set, but public_url is not, so every endpoint would begin with \
+             https://192.0.2.7:443: set public_url to `https://` and the domain",
+        ),
+        (
+            "[listen]\nadmin = ['127.0.0.1:9090', '0.0.0.0:9090']",
+            "listen.admin uses the same port twice",
         ),
         ("[drain]\ndeadline = 3", "drain.deadline must be at least"),
     ];
@@ -334,11 +357,79 @@ fn a_bad_url_of_redis_is_refused_with_its_fault() {
     }
 }
 
-/// All faults are told at once: an operator should not have to start the service five times.
+/// All faults are told at once, of every kind and from every source: an operator should not have to start the service five
+/// times.
 #[test]
 fn all_faults_are_told_at_once() {
-    let refused = from_file("[limits]\nbody_bytes = 'x'\nttl = 'y'\n[drain]\ndelay = 'z'").unwrap_err();
-    assert_eq!(refused.faults().len(), 3, "{refused}");
+    let file = "[limits]\nbody_bytes = 'x'\nttl = 'y'\n[drain]\ndelay = 'z'\n\
+                [tls]\nself_signed = true\n[listn]\nhttp = []\n";
+    let variables = [
+        ("PUSH_SERVICE__LIMITS__CONNECTION", "7"),
+        ("PUSH_SERVICE__CHANNELS__PING_EVERY", "soon"),
+        ("PUSH_SERVICE_STORAGE_URL", "memory:"),
+        ("PUSH_SERVICE_LOG", "verbose"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let refused = Config::from_sources(Some(("push.toml", file)), variables.into()).unwrap_err();
+    let begin = [
+        "PUSH_SERVICE_LOG: `verbose` is not a level",
+        "PUSH_SERVICE_STORAGE_URL: there is no such variable; did you mean PUSH_SERVICE__STORAGE__URL?",
+        "PUSH_SERVICE__LIMITS__CONNECTION: there is no such key; did you mean PUSH_SERVICE__LIMITS__CONNECTIONS?",
+        "push.toml: listn.http: there is no such key; did you mean listen.http?",
+        "push.toml: limits.body_bytes: `x` is not accepted",
+        "push.toml: limits.ttl: `y` is not accepted",
+        "PUSH_SERVICE__CHANNELS__PING_EVERY: `soon` is not accepted",
+        "push.toml: drain.delay: `z` is not accepted",
+        "tls.self_signed is set, but listen.tls is empty",
+    ];
+    assert_eq!(refused.faults().len(), begin.len(), "{refused}");
+    for (fault, begin) in refused.faults().iter().zip(begin) {
+        assert!(fault.starts_with(begin), "{fault}");
+    }
+}
+
+/// A fault that only follows from another one is not told: what depends on a value that was refused, or on a key that was
+/// probably misspelt, is not judged.
+#[test]
+fn what_follows_from_a_fault_is_not_told() {
+    let rows = [
+        "[storage]\nurl = 'redi://host'\n[storage.redis]\nca = 'ca.pem'\nwait_replicas = 1",
+        "[storage]\nur = 'redis://host'\n[cluster]\nreconcile = '5s'",
+        "[listen]\ntsl = ['127.0.0.1:8443']\n[tls]\nself_signed = true",
+        "[listen]\ntls = 'port 8443'\n[tls]\nself_signed = true",
+        "public_ulr = 'https://push.example'\n[listen]\ntrusted_proxies = ['10.0.0.0/8']",
+        "[channels]\nping_every = 'soon'\npong_within = '10m'",
+        "[security]\nsealing_keys = ['AAAA']\n[storage]\nurl = 'redis://host'",
+        "storage = 'redis://host'\n[cluster]\nreconcile = '5s'",
+    ];
+    for text in rows {
+        let refused = from_file(text).unwrap_err();
+        assert_eq!(refused.faults().len(), 1, "{text}: {refused}");
+    }
+    let variables = [
+        ("PUSH_SERVICE__TLS__SELF_SIGNED", "true"),
+        ("PUSH_SERVICE_LISTEN_TLS", "127.0.0.1:8443"),
+    ];
+    let refused = from_environment(&variables).unwrap_err();
+    assert_eq!(refused.faults().len(), 1, "{refused}");
+}
+
+/// A file that cannot be read is told with the faults of the environment; what the file might have set is not judged.
+#[test]
+fn an_unreadable_file_hides_no_other_fault() {
+    let broken = Some(("push.toml", "[listen"));
+    let variables = [
+        ("PUSH_SERVICE__TLS__SELF_SIGNED", "true"),
+        ("PUSH_SERVICE__LIMITS__TTL", "long"),
+        ("PUSH_SERVICE_LOG", "off"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let refused = Config::from_sources(broken, variables.into()).unwrap_err();
+    let begin = ["PUSH_SERVICE_LOG: ", "push.toml: ", "PUSH_SERVICE__LIMITS__TTL: "];
+    assert_eq!(refused.faults().len(), begin.len(), "{refused}");
+    for (fault, begin) in refused.faults().iter().zip(begin) {
+        assert!(fault.starts_with(begin), "{fault}");
+    }
 }
 
 /// Secrets are never printed: not in a fault, not by `Debug`, not in the summary, not when the file is no TOML.

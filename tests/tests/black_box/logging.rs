@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 async fn a_debug_line_says_whose_connection_it_is() {
     let settings = Settings::new()
         .environment("PUSH_SERVICE_LOG", "push_service=debug")
+        .set("public_url", "https://push.test")
         .set("listen.trusted_proxies", vec!["127.0.0.0/8"]);
     let node = Node::start(settings).await;
     let mut stream = TcpStream::connect(node.connector().address).await.unwrap();

@@ -13,9 +13,7 @@ use push_tests::within;
 const UNUSED_SECS: u64 = 6;
 
 fn brief(settings: Settings) -> Settings {
-    settings
-        .set("cluster.reconcile", UNUSED_SECS / 6)
-        .set("storage.unused_retention", UNUSED_SECS)
+    settings.set("storage.unused_retention", UNUSED_SECS)
 }
 
 /// Makes subscriptions of every kind, waits until as many records are left as were used, and sends to all.
@@ -83,7 +81,8 @@ async fn unused_subscriptions_end() {
 #[tokio::test]
 async fn unused_subscriptions_end_in_redis() {
     let redis = Server::start(Configuration::new()).await;
-    let node = Node::start(brief(Settings::new().redis(&redis.url()))).await;
+    let settings = brief(Settings::new().redis(&redis.url()));
+    let node = Node::start(settings.set("cluster.reconcile", UNUSED_SECS / 6)).await;
     let records = async || redis.command(&["KEYS", "push:{*}:r:*"]).await.list().len();
     only_the_unused_end(&node, records).await;
 }
