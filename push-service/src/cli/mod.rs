@@ -2,6 +2,7 @@
 //!
 //! Knows words and exit codes; everything else is the service's.
 
+mod check;
 mod healthcheck;
 mod output;
 mod serve;
@@ -17,7 +18,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use push_protocol::capability::SealingKey;
 
 use self::output::{complain, print, say};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError, Examined};
 
 /// Everything went as asked.
 const OK: u8 = 0;
@@ -88,10 +89,21 @@ struct Source {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Check the file and the environment as `serve` does, and print a summary. Opens no port
-    Check(Source),
+    /// Check the file, the environment, and whether all files that they name can be read, as `serve` does, and print a summary.
+    /// Opens nothing, except with --live
+    Check(Check),
     /// Print every key with its meaning and default, as TOML
     PrintDefault,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// Also read certificates and keys, bind all ports, and connect to storage, without changing anything. Run it as the
+    /// service's user, while the service is stopped
+    #[arg(long)]
+    live: bool,
 }
 
 #[derive(Subcommand)]
@@ -147,9 +159,12 @@ pub fn main() -> ExitCode {
         Err(asked) => return ExitCode::from(output::help(&asked)),
     };
     let code = match line.command {
-        Command::Serve(source) => with_config(&source, serve::serve),
-        Command::Config(ConfigCommand::Check(source)) => {
-            with_config(&source, |config| print(format_args!("ok\n\n{config}\n")))
+        Command::Serve(source) => with(
+            Examined::read(source.config.as_deref()).with_files().finish(),
+            serve::serve,
+        ),
+        Command::Config(ConfigCommand::Check(Check { source, live })) => {
+            check::check(source.config.as_deref(), live)
         }
         Command::Config(ConfigCommand::PrintDefault) => print(config::template()),
         Command::Keys(KeysCommand::Generate) => generate_key(),
@@ -175,7 +190,11 @@ pub fn main() -> ExitCode {
 
 /// Reads the configuration and goes on with it, or says what to mend.
 fn with_config(source: &Source, then: impl FnOnce(Config) -> u8) -> u8 {
-    match Config::load(source.config.as_deref()) {
+    with(Config::load(source.config.as_deref()), then)
+}
+
+fn with(config: Result<Config, ConfigError>, then: impl FnOnce(Config) -> u8) -> u8 {
+    match config {
         Ok(config) => then(config),
         Err(error) => complain("the configuration is refused", &error, MISCONFIGURED),
     }
@@ -213,6 +232,7 @@ mod tests {
             "push-service serve",
             "push-service serve --config a.toml",
             "push-service config check --config a.toml",
+            "push-service config check --live --config a.toml",
             "push-service config print-default",
             "push-service keys generate",
             "push-service keys show --config a.toml",

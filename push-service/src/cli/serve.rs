@@ -35,7 +35,7 @@ pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
 }
 
 /// With one core, one thread: handing work to another would only cost. A container's share of cores counts.
-fn runtime() -> std::io::Result<Runtime> {
+pub(super) fn runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut builder = if cores == 1 {
         Builder::new_current_thread()

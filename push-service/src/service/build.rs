@@ -142,7 +142,7 @@ fn handlers(
 }
 
 /// Orders certificates; `None` if `tls.acme.domains` is empty.
-async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceError> {
+pub(super) async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceError> {
     let acme = &config.tls.acme;
     if acme.domains.is_empty() {
         return Ok(None);

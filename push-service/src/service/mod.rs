@@ -12,6 +12,7 @@
 mod banner;
 mod build;
 mod descriptors;
+mod live;
 mod signals;
 mod storage_watch;
 mod stores;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
+pub use self::live::{LiveCheck, check_live};
 use self::signals::{Caught, Signals};
 use crate::admin::{Admin, ReadinessWatch};
 use crate::broker::Broker;

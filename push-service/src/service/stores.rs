@@ -71,6 +71,30 @@ pub(super) async fn open_with_keys(
     Ok((storage, keys))
 }
 
+/// Looks whether storage can be opened, and changes nothing. Answers warnings, a sentence each.
+pub(super) async fn inspect(config: &Config) -> Result<Vec<String>, ServiceError> {
+    let refused = |error: &dyn std::fmt::Display| sentence("storage.url", error);
+    match &config.storage.url {
+        StorageUrl::Memory => Ok(Vec::new()),
+        StorageUrl::Embedded { path } => {
+            let path = path.clone();
+            let inspected = tokio::task::spawn_blocking(move || Embedded::inspect(&path)).await;
+            let inspected = inspected.map_err(|error| refused(&error))?;
+            inspected.map(|()| Vec::new()).map_err(|error| refused(&error))
+        }
+        StorageUrl::Redis(url) => {
+            let keys = &config.security.sealing_keys;
+            let capabilities =
+                Capabilities::new(keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+            let fingerprints: Vec<_> = capabilities.fingerprints().collect();
+            let options = redis_options(config, url.expose(), Arc::new(NoSessions))?;
+            Redis::inspect(&options, &fingerprints)
+                .await
+                .map_err(|error| refused(&error))
+        }
+    }
+}
+
 /// Gives up what a Redis lost, and says how many parts of the store that were.
 pub(super) async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> {
     let StorageUrl::Redis(url) = &config.storage.url else {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -87,6 +87,16 @@ pub struct ValidUntil {
     pub service: Option<SystemTime>,
     /// Of those in the directory the one that ends first; `None` if the directory has no pair.
     pub directory: Option<SystemTime>,
+}
+
+/// Reads all pairs of a directory of further certificates. Blocks on the file system.
+///
+/// # Errors
+///
+/// The directory cannot be listed, or the first pair in it that cannot be used.
+pub fn check_directory(directory: PathBuf) -> Result<(), TlsError> {
+    let looked = Directory::new(directory).look(&ring::default_provider())?;
+    looked.complaint.map_or(Ok(()), Err)
 }
 
 /// What tells whether there is anything new.

@@ -36,7 +36,7 @@ mod tickets;
 mod validity;
 
 pub use acceptor::{Acceptor, Options};
-pub use certificates::{CertificateSource, ValidUntil};
+pub use certificates::{CertificateSource, ValidUntil, check_directory};
 pub use challenges::Challenges;
 pub use error::TlsError;
 pub use stream::TlsStream;

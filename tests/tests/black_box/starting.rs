@@ -1,7 +1,8 @@
 //! A service that cannot do its work says so in a sentence and does not start; one whose disk fills up says so and lives.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use push_tests::application_server::{Http, Push};
 use push_tests::node::{Node, Refusal};
@@ -124,6 +125,125 @@ async fn a_wrong_value_is_refused() {
         &Node::refused(from_environment).await,
         &["PUSH_SERVICE__LIMITS__BODY_BYTES", "many"],
     );
+}
+
+/// All that is wrong is told at once: keys, values, variables, the log, keys without effect, and files that are not there.
+#[tokio::test]
+async fn all_faults_are_told_at_once() {
+    let settings = Settings::new()
+        .redis("rediss://127.0.0.1:1")
+        .set("storage.redis.ca", "/there/is/no/authority.pem")
+        .set("limits.body_byte", 5_000)
+        .set("limits.ttl", "for ever")
+        .set("tls.self_signed", true)
+        .environment("PUSH_SERVICE_STORAGE_URL", "memory:")
+        .environment("PUSH_SERVICE_LOG", "push-service=debug");
+    let refusal = Node::refused(settings).await;
+    assert_eq!(refusal.status.code(), Some(2));
+    let words = [
+        "storage.redis.ca: /there/is/no/authority.pem: No such file",
+        "did you mean limits.body_bytes?",
+        "`for ever` is not accepted",
+        "tls.self_signed is set, but listen.tls is empty",
+        "did you mean PUSH_SERVICE__STORAGE__URL?",
+        "nothing here logs as `push-service`, did you mean `push_service`?",
+    ];
+    says(&refusal, &words);
+    assert_eq!(
+        refusal.said.trim_end().lines().count(),
+        1 + words.len(),
+        "{}",
+        refusal.said
+    );
+}
+
+/// Kubernetes sets variables that have our name beside a Service that has it. They stop no start.
+#[tokio::test]
+async fn service_links_stop_no_start() {
+    let links = [
+        ("PUSH_SERVICE_SERVICE_HOST", "10.0.0.11"),
+        ("PUSH_SERVICE_SERVICE_PORT", "80"),
+        ("PUSH_SERVICE_SERVICE_PORT_HTTP", "80"),
+        ("PUSH_SERVICE_PORT", "tcp://10.0.0.11:80"),
+        ("PUSH_SERVICE_PORT_80_TCP", "tcp://10.0.0.11:80"),
+        ("PUSH_SERVICE_PORT_80_TCP_PROTO", "tcp"),
+        ("PUSH_SERVICE_PORT_80_TCP_PORT", "80"),
+        ("PUSH_SERVICE_PORT_80_TCP_ADDR", "10.0.0.11"),
+    ];
+    let set = |settings: Settings, (name, value): &(&str, &str)| settings.environment(name, value);
+    Node::start(links.iter().fold(Settings::new(), set)).await;
+}
+
+/// `config check --live` tells all that would keep the service from starting now, and changes nothing; without `--live` only
+/// the configuration and the presence of its files count.
+#[tokio::test]
+async fn a_live_check_tries_files_ports_and_storage() {
+    let check = async |node: &Node, words: &[&str]| {
+        let output = node
+            .runs(&[&["config", "check"], words].concat(), Stdio::null())
+            .await;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let mut node = Node::start(Settings::new().tls()).await;
+    // In use: two public ports, the admin listener's, and the store.
+    let (code, said) = check(&node, &["--live"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(
+        said.matches("is the service running already?").count(),
+        3,
+        "{said}"
+    );
+    assert!(said.contains("another process has the store"), "{said}");
+    let (code, said) = check(&node, &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+
+    node.kill().await;
+    let data = node.data_directory();
+    let before = listed(&data);
+    let (code, said) = check(&node, &["--live"]).await;
+    assert_eq!((code, said.starts_with("ok\n")), (Some(0), true), "{said}");
+    assert_eq!(listed(&data), before);
+
+    // A certificate that does not fit, a directory that does not exist, and a Redis that is not there: all told in one run.
+    let key = node.certificate().key.clone();
+    fs::write(&key, "no key").unwrap();
+    node.reconfigure(|settings| {
+        settings
+            .redis("redis://127.0.0.1:1")
+            .set("tls.directory", "/there/is/no/directory")
+    });
+    let (code, said) = check(&node, &["--live"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    let of_key = format!("tls: {}", key.display());
+    for expected in [
+        "tls.directory: /there/is/no/directory: No such file",
+        &of_key,
+        "storage.url: ",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    fs::remove_file(&key).unwrap();
+    let (code, said) = check(&node, &[]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("tls.key: ") && said.contains("No such file"),
+        "{said}"
+    );
+}
+
+/// The files of a directory, with their lengths.
+fn listed(directory: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => files.extend(listed(&path)),
+            false => files.push((path.clone(), fs::metadata(&path).expect("a file").len())),
+        }
+    }
+    files.sort();
+    files
 }
 
 /// The environment overrides the file.

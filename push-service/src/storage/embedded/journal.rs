@@ -74,6 +74,37 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
     let Some(_lock) = lock(directory)? else {
         return Ok(());
     };
+    if let Some(torn) = read(directory, marks)? {
+        cut(&torn.path, &torn.journal, torn.at).map_err(io)?;
+    }
+    forget_torn(directory).map_err(io)
+}
+
+/// Reads the journals as [`mend`] does, and changes nothing.
+///
+/// # Errors
+///
+/// The store is damaged, or another process has it open.
+pub(super) fn inspect(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenError> {
+    match lock(directory)? {
+        Some(_lock) => read(directory, marks).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// A newest journal that ends in a torn batch.
+struct Torn {
+    path: PathBuf,
+    journal: Vec<u8>,
+    at: usize,
+}
+
+/// Reads all journals, and answers the torn end, if there is one.
+fn read(directory: &Path, marks: Option<&Marks>) -> Result<Option<Torn>, OpenError> {
+    let io = |error| OpenError::Io {
+        directory: directory.to_owned(),
+        error,
+    };
     let damaged = |why| OpenError::Damaged {
         directory: directory.to_owned(),
         why,
@@ -86,7 +117,10 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
         let shown = path.display();
         match walk.over(&journal) {
             End::Whole => {}
-            End::Torn(at) if is_newest && marks.is_some() => cut(path, &journal, at).map_err(io)?,
+            End::Torn(at) if is_newest && marks.is_some() => {
+                let path = path.clone();
+                return Ok(Some(Torn { path, journal, at }));
+            }
             End::Torn(at) | End::Damaged(at) if marks.is_some() => {
                 return Err(damaged(format!(
                     "its journal {shown} is damaged at byte {at}, and confirmed data follow"
@@ -100,7 +134,7 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
             }
         }
     }
-    forget_torn(directory).map_err(io)
+    Ok(None)
 }
 
 /// The store's lock, or nothing if there is no store yet. A journal that another process writes must not be cut.

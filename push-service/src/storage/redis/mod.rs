@@ -197,6 +197,23 @@ impl Redis {
         Ok(redis)
     }
 
+    /// Looks whether a store can be opened with these sealing keys, and changes nothing. Answers warnings, a sentence each.
+    ///
+    /// # Errors
+    ///
+    /// As [`Redis::open`]; also if part of the store has lost its data, or the list lacks the key in use.
+    pub async fn inspect(options: &Options, fingerprints: &[[u8; 8]]) -> Result<Vec<String>, StorageError> {
+        let primaries = options.connect(&PanicAlarm::default()).await?;
+        if let Found::PartLost(buckets) = founding::look(&primaries, &options.prefix).await? {
+            return Err(StorageError::Unavailable(format!(
+                "{buckets} of the 1,024 parts of the store in Redis have lost their data: bring it back, or give it up \
+                 with `push-service storage begin-anew`"
+            )));
+        }
+        founding::check_sealing_keys(&primaries, &options.prefix, fingerprints).await?;
+        Ok(primaries.warnings())
+    }
+
     /// Gives up what was lost: sets the marks that are missing, and says how many of the 1,024.
     ///
     /// Dropped, it may have set some of them; repeated, it sets the rest.
