@@ -5,13 +5,13 @@ use push_protocol::headers::{self, Relation};
 use push_protocol::session::user_agent::PushResource;
 use url::Url;
 
-/// The first link of this relation, absolute: by the letter if it is, resolved against `base` if it is relative (R30-SUB-5).
+/// The first link of this relation, absolute: unchanged if it is, resolved against `base` if it is relative (R30-SUB-5).
 /// `None` if there is no such link, or its URL can't be used or is too long.
 pub(crate) fn find(headers: &HeaderMap, relation: Relation, base: &Url) -> Option<String> {
     absolute(headers::first_link(headers, relation)?, base)
 }
 
-/// A URL as it is kept and compared: by the letter if it is absolute already.
+/// A URL as it is kept and compared: unchanged if it is absolute already.
 pub(crate) fn absolute(target: &str, base: &Url) -> Option<String> {
     if target.len() > PushResource::MAX_BYTES {
         return None;

@@ -1,6 +1,6 @@
 //! Where a push service is.
 //!
-//! A service's URL is kept by the letter, because its path may be a secret that gives access to the service.
+//! A service's URL is kept unchanged, because its path may be a secret that gives access to the service.
 //! So it prints without its path, and errors quote only the host of a refused text.
 
 use std::fmt;
@@ -82,7 +82,7 @@ impl ServerUrl {
         })
     }
 
-    /// All of it, by the letter. It may hold a secret.
+    /// All of it, compared character by character. It may hold a secret.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -122,7 +122,7 @@ impl ServerUrl {
         self.secure
     }
 
-    /// What is asked for: path and query by the letter, `/` if there is no path. It may be a secret.
+    /// What is asked for: path and query unchanged, `/` if there is no path. It may be a secret.
     // WS-CON-1.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
@@ -390,7 +390,7 @@ impl fmt::Display for Bracketed<'_> {
 mod tests {
     use super::*;
 
-    /// WS-CON-1, WS-CON-4: host, port and path of what is taken; the path by the letter.
+    /// WS-CON-1, WS-CON-4: host, port and path of what is taken; the path unchanged.
     #[test]
     fn takes_websocket_urls() {
         let rows = [

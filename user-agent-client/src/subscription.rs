@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// WP-SUB-2, WP-SUB-11, E91-2: the JSON of the Push API by the letter; none before there is an endpoint.
+    /// WP-SUB-2, WP-SUB-11, E91-2: exactly the JSON of the Push API; none before there is an endpoint.
     #[test]
     fn the_json_is_that_of_the_push_api() {
         let mut subscription = subscription();

@@ -78,7 +78,7 @@ fn identity(links: &[&str]) -> Option<Identity> {
 mod tests {
     use super::*;
 
-    /// A URL is taken apart by the letter.
+    /// A URL is split at exact positions.
     #[test]
     fn urls_are_taken_apart() {
         assert_eq!(target("http://h:1/set/a").unwrap(), ("h:1", "/set/a"));

@@ -89,7 +89,7 @@ pub struct SubscriptionName(pub [u8; 16]);
 
 impl SubscriptionName {
     /// Reads a UUID in its canonical spelling, lower-case and dashed; every other spelling is refused, because the
-    /// user agent compares what comes back by the letter.
+    /// user agent compares what comes back, character by character.
     pub fn parse(text: &str) -> Option<Self> {
         let lower = text.bytes().all(|b| !b.is_ascii_uppercase());
         if text.len() != 36 || !lower || !has_uuid_dashes(text) {
@@ -287,7 +287,7 @@ mod tests {
         );
     }
 
-    /// WS-REG-1: a subscription's name is a lower-case, dashed UUID and comes back by the letter.
+    /// WS-REG-1: a subscription's name is a lower-case, dashed UUID and comes back unchanged.
     #[test]
     fn a_name_is_a_canonical_uuid() {
         let text = "deadbeef-0000-4000-8000-0123456789ab";

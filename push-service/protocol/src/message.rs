@@ -51,7 +51,7 @@ pub struct PushMessage {
     /// What is in it.
     pub content: Content,
     /// The application server that its subscription is restricted to, if its sender's URL said so: RFC 8030's user agents
-    /// are told the push resource of each message by the letter (§6.1), and the key is a part of that URL.
+    /// are told the exact push resource of each message (§6.1), and the key is a part of that URL.
     pub key: Option<Box<KeyDigest>>,
     /// The sealing key under which its URLs stand, so that each has one spelling for as long as it waits.
     pub sealed_by: KeyId,

@@ -65,7 +65,7 @@ async fn wait_out(error: &io::Error, pause: Duration) -> Duration {
     (pause * 2).min(ACCEPT_PAUSE_LONGEST)
 }
 
-/// A connection that found a place.
+/// A connection with a permit.
 struct Connection {
     socket: TcpStream,
     permit: Permit,
@@ -75,14 +75,14 @@ struct Connection {
     owner: Owner,
 }
 
-/// Finds a place for a connection; without one it is closed at once.
+/// Gets a permit for a connection; without one it is closed at once.
 fn admit(
     socket: TcpStream,
     address: SocketAddr,
     listener: metrics::Listener,
     context: &Context,
 ) -> Option<Connection> {
-    let permit = context.places.admit(listener);
+    let permit = context.connection_limits.admit(listener);
     let Some(mut permit) = permit else {
         context.metrics.refused(Refused::TooManyConnections);
         return None;
@@ -93,7 +93,7 @@ fn admit(
         Peer::Client
     };
     if peer == Peer::Client
-        && let Err(why) = enter(&mut permit, address.ip(), listener, context)
+        && let Err(why) = charge(&mut permit, address.ip(), listener, context)
     {
         context.metrics.refused(why);
         return None;
@@ -119,7 +119,7 @@ fn owner(peer: SocketAddr, listener: metrics::Listener, context: &Context) -> Ow
 }
 
 /// Counts a connection for the peer's address, which pays for it before anything is read (PR-42).
-fn enter(
+fn charge(
     permit: &mut Permit,
     client: IpAddr,
     listener: metrics::Listener,
@@ -174,7 +174,7 @@ impl Connection {
             if let Some(span) = self.owner.span() {
                 span.record("client", tracing::field::display(client));
             }
-            if let Err(why) = enter(&mut self.permit, client, self.listener, context) {
+            if let Err(why) = charge(&mut self.permit, client, self.listener, context) {
                 context.metrics.refused(why);
                 return Err(io::Error::other(
                     "its address has too many connections, or no budget",

@@ -142,11 +142,11 @@ impl Exchange<'_> {
                 Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
             },
         };
-        let is_left = !body.is_over();
+        let has_unread_body = !body.is_over();
         // hyper drops a Content-Length that comes with a transfer coding. A proxy in front that used that length may have
         // put other peers' requests where we would read the next one (RFC 9112 §6.1, §11.2).
-        let is_doubtful = head.headers.contains_key(TRANSFER_ENCODING) && !is_framed_once;
-        if is_left || is_doubtful {
+        let may_be_smuggled = head.headers.contains_key(TRANSFER_ENCODING) && !is_framed_once;
+        if has_unread_body || may_be_smuggled {
             // What is still to come of the body would be read as the next request.
             response
                 .headers_mut()

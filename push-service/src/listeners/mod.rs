@@ -117,7 +117,7 @@ impl Listeners {
         };
         let context = Arc::new(Context {
             handlers,
-            places: ConnectionLimits::new(
+            connection_limits: ConnectionLimits::new(
                 limits.connections,
                 limits.connections_per_address,
                 Arc::clone(&metrics),
@@ -137,7 +137,8 @@ impl Listeners {
     }
 
     /// Leaves (PR-36): ports close, requests under way are answered, peers are told to connect elsewhere. What is not
-    /// done after `within` is cut off. Resolves when no task is left; a channel is no longer ours.
+    /// done after `within` is cut off. Resolves when no task is left. Channels are not waited for: after
+    /// its upgrade a connection belongs to [`Channels`].
     ///
     /// Dropping the future cuts everything off at once.
     pub async fn drain(self, within: Duration) {
@@ -165,14 +166,14 @@ impl Drop for Listeners {
 struct Context {
     handlers: Handlers,
     limits: Limits,
-    places: Arc<ConnectionLimits>,
+    connection_limits: Arc<ConnectionLimits>,
     metrics: Arc<Metrics>,
     trusted_proxies: TrustedProxies,
     /// How many connections the log has numbered.
     connections: AtomicU64,
-    /// Finish what is under way and go.
+    /// The node drains: requests in progress are answered, and then the connection is closed.
     leave: CancellationToken,
-    /// Go.
+    /// The connection is closed at once.
     end: CancellationToken,
 }
 

@@ -1,6 +1,6 @@
 //! How many connections there may be, in all and from one address.
 //!
-//! A [`Permit`] travels with its connection, also after that became a channel; dropping it gives the place back.
+//! A [`Permit`] stays with its connection, also after that became a channel. Dropping it makes room for another connection.
 //! Addresses are counted as they pay: an IPv4 address or a /64 of IPv6, which is what one customer of a provider
 //! gets. A peer without a budget has no limit of connections either.
 
@@ -36,7 +36,7 @@ impl ConnectionLimits {
         })
     }
 
-    /// A place for one more connection of `listener`, or `None` if there is none.
+    /// A permit for one more connection of `listener`; `None` if there are as many as allowed.
     pub(super) fn admit(self: &Arc<Self>, listener: Listener) -> Option<Permit> {
         let one_more = |open| (open < self.total).then_some(open + 1);
         self.open
@@ -69,7 +69,7 @@ impl ConnectionLimits {
     }
 }
 
-/// A connection's place. Dropping it gives the place back.
+/// Counts its connection among the open ones until it is dropped.
 pub struct Permit {
     limits: Arc<ConnectionLimits>,
     listener: Listener,
@@ -134,9 +134,9 @@ mod tests {
         budgets.payer(address.parse().unwrap())
     }
 
-    /// A place is given back when its permit is dropped, wherever that happens, and never twice.
+    /// A connection is counted until its permit is dropped, wherever that happens, and never subtracted twice.
     #[test]
-    fn a_permit_is_a_place() {
+    fn a_permit_counts_its_connection() {
         let limits = limits(2, 0);
         let first = limits.admit(Listener::Http).unwrap();
         let _second = limits.admit(Listener::Http).unwrap();

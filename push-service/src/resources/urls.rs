@@ -26,7 +26,7 @@ pub fn sealed_push_url(broker: &Broker, push: &SealedPush) -> String {
     url(broker, push.kind.path(), &push.token)
 }
 
-/// The push resource that a message was sent to, by the letter of the URL that its user agent was given.
+/// The push resource that a message was sent to, exactly as in the URL that its user agent was given.
 pub fn push_url(broker: &Broker, user_agent: UserAgentId, message: &PushMessage) -> String {
     let token = broker.push_token(user_agent, message);
     url(broker, PushKind::Push.path(), &token)

@@ -98,7 +98,7 @@ impl Sent {
         (accepted.count(), arrived.count())
     }
 
-    /// Which message of the subscription with this name has this text, by the letter.
+    /// Which message of the subscription with this name has this text, compared character by character.
     ///
     /// # Errors
     ///

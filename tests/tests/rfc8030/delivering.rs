@@ -13,7 +13,7 @@ use crate::rfc8030::world::{ORIGIN, Storage, World};
 const KEY: &str = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
 
 /// R30-MON-1, R30-MON-3 to R30-MON-8, R30-ACK-1: a message is one promise of a GET of its own resource, and one response
-/// with the body as it was sent; its push resource stands in both, by the letter.
+/// with the body as it was sent; its push resource stands in both, compared character by character.
 pub(crate) async fn a_message_is_one_push(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made, mut monitor) = world.monitoring().await;

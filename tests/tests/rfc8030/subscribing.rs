@@ -35,7 +35,7 @@ pub(crate) async fn a_subscription_is_three_urls(storage: Storage) {
     }
 }
 
-/// R30-SET-1, R30-SET-3, R30-SUB-5, R30-SET-6: a set that is named is kept, by the letter, in whichever way it is named;
+/// R30-SET-1, R30-SET-3, R30-SUB-5, R30-SET-6: a set that is named is kept unchanged, in whichever way it is named;
 /// without a name there is a new one.
 pub(crate) async fn a_set_is_kept(storage: Storage) {
     let world = World::start(storage).await;

@@ -198,7 +198,7 @@ fn parsed(push_resource: &PushResource) -> Result<Url, SendError> {
     is_http.then_some(url).ok_or(SendError::NotAPushResource)
 }
 
-/// The request, by the letter of RFC 8030 §5, RFC 8291 §4 and RFC 8292 §3.
+/// The request, exactly as in RFC 8030 §5, RFC 8291 §4 and RFC 8292 §3.
 fn request(
     push_resource: &Url,
     recipient: &Recipient,

@@ -99,7 +99,7 @@ async fn answered(answer: impl Into<Vec<u8>>) -> Result<super::Accepted, SendErr
         .await
 }
 
-/// R30-MSG-1, R30-TTL-1, R30-URG-1, R30-TOP-1, E91-10, RFC 8292 §3: the request has its fields by the letter, the token
+/// R30-MSG-1, R30-TTL-1, R30-URG-1, R30-TOP-1, E91-10, RFC 8292 §3: the request has exactly these fields, the token
 /// names the service's origin, and only the subscription's keys read the body.
 #[tokio::test]
 async fn a_request_is_by_the_letter() {

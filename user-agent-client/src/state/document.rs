@@ -6,7 +6,7 @@
 //!    "stage":"asked" | "confirmed" | "ending","push_resource":"…","resource":"…","replaced":"…"}]}}
 //! ```
 //!
-//! `sha256` is the digest of `state` by the letter, in hexadecimal. Keys are base64url. What isn't there is null.
+//! `sha256` is the digest of the bytes of `state`, in hexadecimal. Keys are base64url. What isn't there is null.
 //! `messages` names the `messages.log` that goes with it. HTTP/2 came with format 2: a `server` with `https:`, an identity that
 //! is the URL of a set, and `resource`, where a subscription is ended, left out if it is unknown. The state of a WebSocket
 //! is written in format 1, which earlier versions read too. `certificates`, the file of those that are trusted beside the system's,

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::messages::{is_object, with_an_unknown_member};
 
 /// `wire::websocket::parse_reply`: what is accepted keeps its bounds (WS-HEL-3, WS-REG-11), means what a plain JSON reader
-/// finds in it and survives its own spelling; white space and unknown members change nothing (WS-TYP-1); a push message is acknowledged by the letter of the service, whatever that is (WS-ACK-1); and no answer makes the
+/// finds in it and survives its own spelling; white space and unknown members change nothing (WS-TYP-1); a push message is acknowledged exactly as the service wrote it, whatever that is (WS-ACK-1); and no answer makes the
 /// session of a user agent panic or hold more than it may (PR-16).
 pub fn service_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {

@@ -8,7 +8,7 @@ use push_protocol::{
 };
 
 /// `Origin`, the keys and every identifier: what is read is read again alike from its own spelling, and identifiers
-/// that are compared by the letter have no second one (V-CLM-1, V-AUTH-7, PR-28, WS-REG-1).
+/// that are compared character by character have no second one (V-CLM-1, V-AUTH-7, PR-28, WS-REG-1).
 ///
 /// `data`: the text.
 pub fn configuration(data: &[u8]) {

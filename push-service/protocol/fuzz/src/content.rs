@@ -117,7 +117,7 @@ fn respelled(content: &Content) -> HeaderMap {
     ])
 }
 
-/// A notification of it is JSON that holds the parameters by the letter.
+/// A notification of it is JSON that holds the parameters unchanged.
 fn arrives(content: Content) {
     let (coding, has_body) = (content.coding.clone(), !content.body.is_empty());
     let message = PushMessage {

@@ -14,7 +14,7 @@ const CLOSE_REASON_BYTES: usize = 123;
 
 /// `wire::websocket::parse`: what is accepted is one JSON object, means what a plain JSON reader finds in it, and
 /// means the same when it is written again (WS-TYP-2); white space and unknown members change nothing (WS-HEL-13); a
-/// name goes back by the letter (WS-REG-2); and every refusal fits a close frame.
+/// name goes back unchanged (WS-REG-2); and every refusal fits a close frame.
 pub fn websocket_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

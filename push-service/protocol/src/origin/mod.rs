@@ -55,7 +55,7 @@ impl Origin {
     }
 
     /// Whether `text` is this origin's ASCII or Unicode serialisation (RFC 6454 §6.1, which RFC 8292 §2 asks for).
-    /// Compared by the letter: no path, no trailing slash, no default port.
+    /// Compared character by character: no path, no trailing slash, no default port.
     pub fn matches(&self, text: &str) -> bool {
         text == &*self.ascii || self.unicode.as_deref() == Some(text)
     }

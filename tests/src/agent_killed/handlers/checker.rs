@@ -9,7 +9,7 @@
 //!   or when its handler was killed right after its last line. Each such kill is good for one repetition.
 //! - No handler works beside those of a later life, no message has two at once, and no more run than are allowed to.
 //! - A life that was stopped in order has finished what it had in hand, and leaves no handler behind.
-//! - What handlers get is what was sent, by the letter, for its subscription, with the same id each time.
+//! - What handlers get is exactly what was sent, for its subscription, with the same id each time.
 //!
 //! The order of messages is not checked: one that failed is overtaken by others.
 

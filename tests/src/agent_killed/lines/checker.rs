@@ -8,7 +8,7 @@
 //! - Nothing is printed twice in one life. The user agent handles one message at a time, so a kill can fall between the
 //!   line and the record of one message only, the last one printed: it may come again, once for each such kill, in a later
 //!   life. Which one that is depends: what the user agent had in hand at a kill is tried after what it had not. Nothing else may.
-//! - A line is what was sent, by the letter, for its subscription; and a message that comes again has the same id.
+//! - A line is exactly what was sent, for its subscription; and a message that comes again has the same id.
 
 use std::collections::{HashMap, HashSet};
 

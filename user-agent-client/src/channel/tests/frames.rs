@@ -118,7 +118,7 @@ async fn byte_by_byte_and_idle() {
     assert!(mem::size_of_val(&channel.next()) <= 32);
 }
 
-/// WS-CON-3, WS-CON-8: pings are answered by the letter without being asked for, each under a mask of its own, also while
+/// WS-CON-3, WS-CON-8: pings are answered with the same bytes, without being asked for, each under a mask of its own, also while
 /// neither end says anything.
 #[tokio::test]
 async fn pings_are_answered() {

@@ -17,7 +17,7 @@ use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN, RETRY_AFTER_MOST, U
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
 
-/// WS-CON-1, WS-CON-2: the request, by the letter; its key is another one each time.
+/// WS-CON-1, WS-CON-2: the exact request; its key is another one each time.
 #[tokio::test]
 async fn asks_by_the_letter() {
     let mut keys = Vec::new();

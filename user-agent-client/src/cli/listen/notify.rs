@@ -220,7 +220,7 @@ mod tests {
         Shown::of(&Delivery::example("door", data.map(Data::new)))
     }
 
-    /// An ordinary message is shown by the letter, under the name of its subscription.
+    /// An ordinary message is shown unchanged, under the name of its subscription.
     #[test]
     fn a_message_is_shown_under_its_subscription() {
         let rows = [

@@ -145,9 +145,9 @@ pub enum Disposition {
 /// A push message as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrived {
-    /// Its subscription, by the letter of the service.
+    /// Its subscription, exactly as the service wrote it.
     pub subscription: Box<str>,
-    /// Its id, by the letter of the service.
+    /// Its id, exactly as the service wrote it.
     pub id: Box<str>,
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,

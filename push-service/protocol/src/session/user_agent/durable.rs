@@ -135,7 +135,7 @@ impl Change {
 }
 
 impl Durable {
-    /// The subscription whose messages go to this push resource, by the letter.
+    /// The subscription whose messages go to this push resource, compared character by character.
     pub fn subscription_at(&self, push_resource: &str) -> Option<SubscriptionName> {
         let is_there = |registration: &Registration| {
             registration

@@ -9,7 +9,7 @@ use ring::digest::{Context, Digest, SHA256};
 
 use crate::urgency::Urgency;
 
-/// Who a user agent is to its service, by the letter of the service. A secret: it prints as `…`.
+/// Who a user agent is to its service, exactly as the service wrote it. A secret: it prints as `…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Box<str>);
 
@@ -101,7 +101,7 @@ impl fmt::Debug for SubscriptionResource {
 pub struct MessageKey(pub [u8; 16]);
 
 impl MessageKey {
-    /// Of the message with this id, of this subscription by the letter of the service.
+    /// Of the message with this id, of this subscription exactly as the service wrote it.
     pub fn of(subscription: &str, id: &str) -> Self {
         let mut digest = Context::new(&SHA256);
         // Its length says where the name ends and the id begins.

@@ -372,7 +372,7 @@ mod tests {
         }
     }
 
-    /// WS-REG-1, WS-REG-2, WS-REG-3: the name is kept by the letter and the key as it was spelled.
+    /// WS-REG-1, WS-REG-2, WS-REG-3: the name is kept unchanged and the key as it was spelled.
     #[test]
     fn register() {
         let text = format!(r#"{{"messageType":"register","channelID":"{CHANNEL}","key":"BA1="}}"#);

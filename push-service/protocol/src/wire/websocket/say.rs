@@ -158,7 +158,7 @@ mod tests {
         });
     }
 
-    /// WS-ACK-1: an acknowledgement names the message by the letter, whatever letters those are.
+    /// WS-ACK-1: an acknowledgement names the message exactly, whatever characters its id has.
     #[test]
     fn acknowledges() {
         let id = MessageId::from_bytes([7; 16]);

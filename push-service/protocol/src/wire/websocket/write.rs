@@ -28,7 +28,7 @@ pub fn write_hello(out: &mut Vec<u8>, identity: &UserAgentIdentity) {
     });
 }
 
-/// The answer to `register`. `name` is what the user agent wrote, by the letter; `pushEndpoint` is a string whatever
+/// The answer to `register`. `name` is exactly what the user agent wrote; `pushEndpoint` is a string whatever
 /// happened.
 // WS-REG-2, WS-REG-6.
 pub fn write_registered(out: &mut Vec<u8>, name: &str, registered: Registered<'_>) {
@@ -198,7 +198,7 @@ mod tests {
         );
     }
 
-    /// WS-REG-2, WS-REG-5, WS-REG-6, WS-REG-7: the name comes back by the letter, and the endpoint is always a string.
+    /// WS-REG-2, WS-REG-5, WS-REG-6, WS-REG-7: the name comes back unchanged, and the endpoint is always a string.
     #[test]
     fn registered() {
         let rows = [

@@ -66,7 +66,7 @@ fn unusable_messages_are_acknowledged() {
 }
 
 /// WS-NOT-2, WS-ACK-1, PR-45: an id that can't be one (empty, too long, with a NUL or another control character) is refused on
-/// arrival, by the letter: no attempt is made, nothing is kept, and it does not come again.
+/// arrival, compared character by character: no attempt is made, nothing is kept, and it does not come again.
 #[test]
 fn an_id_that_cannot_be_one_is_refused() {
     let mut test = Test::live(&[name(1)]);
