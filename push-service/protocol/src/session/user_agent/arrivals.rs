@@ -23,7 +23,7 @@ impl UserAgent {
             return;
         }
         if let Phase::Live(live) = &mut self.phase {
-            live.brought = now;
+            live.last_message_at = now;
         }
         if !message.has_valid_id() {
             self.counters.refused += 1;
@@ -131,7 +131,7 @@ impl UserAgent {
         now: Moment,
     ) {
         if let Phase::Live(live) = &mut self.phase {
-            live.was_of_use = true;
+            live.has_delivered = true;
         }
         let order = self.held.next_order();
         let at = now.after(self.wait_after_crashes(tried.unfinished));

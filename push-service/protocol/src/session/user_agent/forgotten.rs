@@ -152,6 +152,6 @@ impl UserAgent {
             return false;
         };
         let is_steady = live.since.after(self.limits.steady_after) <= now;
-        live.renewing.is_none() && (live.was_of_use || is_steady)
+        live.renewing.is_none() && (live.has_delivered || is_steady)
     }
 }

@@ -30,7 +30,7 @@ impl UserAgent {
         match outcome {
             Outcome::Succeeded => {
                 self.finish(key, message.arrived, Disposition::Delivered, now, out);
-                self.works(name, now, out);
+                self.application_works(name, now, out);
             }
             Outcome::NotDecrypted => {
                 self.counters.not_decrypted += 1;

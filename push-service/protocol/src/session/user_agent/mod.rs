@@ -103,7 +103,7 @@ enum Phase {
     Connecting {
         until: Moment,
     },
-    /// `shown`: our identity.
+    /// `shown`: the hello had our identity.
     Greeting {
         until: Moment,
         shown: bool,
@@ -123,16 +123,17 @@ struct Live {
     since: Moment,
     heard: Moment,
     said: Moment,
-    /// The longest silence behind which we said something that the service has not answered.
+    /// The longest silence after which we sent something that the service has not answered yet. It is not known whether the network
+    /// keeps a channel that long.
     unproven: Duration,
     pinged: Option<Pinged>,
     /// The network changed: whether the service is still there is asked by then.
     probe_at: Moment,
     nonsense: u32,
-    /// When it last brought a message, and when it began.
-    brought: Moment,
-    /// It brought a message.
-    was_of_use: bool,
+    /// When the last message came on it; before the first one, when it began.
+    last_message_at: Moment,
+    /// Whether it delivered a message that is held.
+    has_delivered: bool,
     /// The service has forgotten us, and is asked for everything anew.
     renewing: Option<Renewing>,
 }
@@ -267,8 +268,8 @@ impl UserAgent {
             pinged: None,
             probe_at: Moment::NEVER,
             nonsense: 0,
-            brought: now,
-            was_of_use: false,
+            last_message_at: now,
+            has_delivered: false,
             renewing,
         });
         self.held.begin_channel();

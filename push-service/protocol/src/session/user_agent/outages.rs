@@ -90,8 +90,8 @@ impl UserAgent {
         out.push(Action::Tell(Event::Paused { name, again_in }));
     }
 
-    /// A message of a paused subscription was tried, and so many before it. Wants a new channel if what is with the service is to be
-    /// tried now.
+    /// After a failed try in a pause: asks for a new channel if it is time to try messages that are still with the service. `failures`
+    /// counts the tries before this one.
     fn schedule_channel(
         &mut self,
         name: SubscriptionName,
@@ -99,7 +99,7 @@ impl UserAgent {
         now: Moment,
         schedule: &mut ChannelSchedule,
     ) {
-        let is_quiet = matches!(&self.phase, Phase::Live(live) if live.brought.after(QUIET) <= now);
+        let is_quiet = matches!(&self.phase, Phase::Live(live) if live.last_message_at.after(QUIET) <= now);
         // A round of fetching ends by itself.
         if !is_quiet && !self.wishes.are_fetched() {
             return;
@@ -141,7 +141,7 @@ impl UserAgent {
     }
 
     /// The application succeeded with a message of this subscription: so it works.
-    pub(super) fn works(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
+    pub(super) fn application_works(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
         self.held.streak = FailureStreak::None;
         let share = self.held.shares.get(name);
         let Some((streak, outage)) = share.map(|share| (share.streak, share.outage)) else {

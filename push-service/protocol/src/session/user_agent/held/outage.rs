@@ -37,11 +37,11 @@ pub(crate) struct Outage {
     pub(crate) failures: u32,
     /// A message is being tried.
     pub(crate) is_trying: bool,
-    /// When another channel may bring other messages to be tried.
+    /// When a new channel may be opened for other messages to try.
     pub(crate) schedule: ChannelSchedule,
 }
 
-/// The tries that have to fail until a new channel is opened for the sake of a paused subscription.
+/// After how many failed tries a new channel may be opened for a paused subscription.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ChannelSchedule {
     channels: u32,
@@ -49,7 +49,7 @@ pub(crate) struct ChannelSchedule {
 }
 
 impl ChannelSchedule {
-    /// So many tries have failed. Whether there may be a new channel.
+    /// Whether a new channel may be opened after so many failed tries.
     pub(crate) fn is_next(self, failures: u32) -> bool {
         failures >= self.next
     }
