@@ -93,13 +93,16 @@ async fn redis_does_what_memory_does() {
 }
 
 /// Redis keeps a record without subscriptions for less long, because no sweep looks at it. If a session stays, memory makes its
-/// unused record a used one in a sweep. Redis does so when the session is compared, which no step here does.
+/// unused record a used one in a sweep. Redis does so when the session is compared, which no step here does. When a user agent was
+/// last seen follows from its retention.
 fn without_retention(answer: &str) -> String {
-    let answer = answer.replace("unused: true", "unused: false");
-    match answer.split_once("retained_for_secs: ") {
-        Some((before, after)) => before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit()),
-        None => answer,
+    let mut answer = answer.replace("unused: true", "unused: false");
+    for field in ["retained_for_secs: ", "last_seen: "] {
+        if let Some((before, after)) = answer.split_once(field) {
+            answer = before.to_owned() + after.trim_start_matches(|c: char| c.is_ascii_digit());
+        }
     }
+    answer
 }
 
 /// What each user agent was told, with what one sweep dropped in the order of ids: sweeps drop in an order of their own.
