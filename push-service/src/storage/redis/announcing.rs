@@ -1,8 +1,7 @@
-//! Announces how a push message was received to the seat, if it is this node's. A seat of another node was told inside the step
-//! (PR-13).
+//! Announces a push message to the seat, if the seat is this node's. A seat of another node was told inside the script (PR-13).
 //!
-//! Guarantees that a message is announced behind what went out of the queue for it, in the order in which the script
-//! answered. It deliberately does not know what a session makes of it.
+//! Guarantees that the seat is told first which messages were removed for the new one, and then of the new one. It deliberately
+//! does not know what a session does with an announcement.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! User agents of which a step has noticed that something is due to be dropped, and how it is.
+//! User agents for which a step has noticed that something is due, and the sweeps that remove it.
 //!
 //! Redis lets abandoned queues and records expire by themselves. What is left for sweeps are expired messages among living
 //! ones, and those that outlived their subscription. No index of them is kept: the steps that pass over them notice.
@@ -16,7 +16,7 @@ use crate::defaults::{REDIS_STEP_MESSAGES, REDIS_SWEEPS_WAITING};
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{RemovalReason, Seat, StorageError, Swept};
 
-/// Each once, in the order in which they were noticed. One too many is forgotten, and noticed again.
+/// Each once, in the order in which they were noticed. Bounded: one that does not fit is dropped, and noticed again later.
 #[derive(Default)]
 pub(super) struct Due(Mutex<Noticed>);
 

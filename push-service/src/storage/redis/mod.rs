@@ -1,8 +1,8 @@
 //! Storage in Redis: nodes that share nothing else are one service.
 //!
 //! Each step is one script that runs inside Redis, on keys of one hash slot, in one round trip (PR-31). So any node takes
-//! any request, and a node that is killed takes nothing with it. The rules are those of `queue`, told in Lua: the contract
-//! suite holds both to the same sentences.
+//! any request, and a node that is killed takes nothing with it. The rules are those of `queue`, written in Lua: the
+//! contract suite tests both with the same cases.
 //!
 //! ```text
 //!   step ──► links: the primary of the user agent's bucket ──► script: decides, writes, publishes
@@ -11,9 +11,9 @@
 //!              wake_ups: announce ◄─────────────────────────── sharded pub/sub of the node that has it
 //! ```
 //!
-//! What a 201 is worth is Redis's own persistence and replication, and `storage.redis.wait_replicas` (PR-33). Time is
-//! Redis's own (PR-30), while the node's clock is within an hour of it: otherwise steps are refused, so that a
-//! leaping clock ends nothing. Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
+//! How durable a 201 is depends on Redis's persistence and replication, and on `storage.redis.wait_replicas` (PR-33). Time is
+//! Redis's (PR-30). If the node's clock is more than an hour away from it, steps are refused, so that no message or subscription
+//! ends by a wrong clock. Every key expires, so an abandoned user agent is removed without a sweep (PR-29).
 
 mod absent;
 mod announcing;
@@ -138,7 +138,7 @@ pub struct Redis {
     incarnation: u64,
     retention: Retention,
     inline_bytes: u32,
-    /// What the steps wait for that have to be confirmed.
+    /// The connection for steps that have to be confirmed: [`Work::Confirmed`] if replicas or the disk are waited for.
     confirmed: Work,
     due: Due,
     doubts: Arc<Doubts>,

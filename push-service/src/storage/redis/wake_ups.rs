@@ -1,6 +1,6 @@
 //! What nodes tell each other through Redis: wake-ups, published from inside the steps that cause them (PR-13).
 //!
-//! Each is a hint. One that can't be read comes from a newer node, and says only that there is something to read.
+//! Each is a hint. One that cannot be read comes from a newer node; it counts as "read again".
 
 use std::sync::Arc;
 

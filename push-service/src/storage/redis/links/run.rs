@@ -1,8 +1,8 @@
-//! Running one step, whatever happens on the way (PR-32).
+//! Runs one step, and sends it again where that is safe (PR-32).
 //!
-//! What proves that the step did not run is dealt with here: a script that the server doesn't have, a bucket that has moved
-//! or is moving, a server that is loading, busy, or no primary any more. Anything else may mean that it ran: then only a
-//! step that may be repeated is. All of it ends within [`REDIS_STEP_WITHIN`].
+//! Some errors prove that the step did not run: the server does not have the script; its bucket has moved or is moving; the server
+//! is loading, busy, or no longer a primary. Then the step is sent again. After any other error it may have run, and it is sent
+//! again only if it may be repeated. All of this ends within [`REDIS_STEP_WITHIN`].
 
 use std::sync::Arc;
 use std::time::Duration;
