@@ -4,14 +4,15 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::defaults::{ADMIN_STORAGE_WITHIN, STORAGE_HEALTH_EVERY, STORAGE_TROUBLE_AGAIN};
 use crate::storage::{Storage, StorageError};
 
 /// Asks the storage for its health, for as long as it is polled.
 pub(super) async fn watch(storage: &dyn Storage) {
-    let mut every = interval(STORAGE_HEALTH_EVERY);
+    // Not at once: a node that has just started is not subscribed to wake-ups yet.
+    let mut every = interval_at(Instant::now() + STORAGE_HEALTH_EVERY, STORAGE_HEALTH_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state = WatchState::Good;
     loop {
