@@ -65,6 +65,21 @@ impl Shard {
             .unwrap_or_default()
     }
 
+    /// The latest step of this message or subscription, and whose it is.
+    pub(super) fn find(&self, digits: u64) -> Option<(UserAgentId, Step)> {
+        let is_asked = |step: &Step| {
+            let of_message = step.message.is_some_and(|message| message.0 == digits);
+            let of = step.subscription.map(|id| u64::from_be_bytes(id.0));
+            of_message || of == Some(digits)
+        };
+        let steps = self.index.iter().flat_map(|(user_agent, at)| {
+            let slot = &self.slots[*at as usize];
+            slot.in_order().map(|packed| (*user_agent, packed.unpacked()))
+        });
+        let asked = steps.filter(|(_, step)| is_asked(step));
+        asked.max_by_key(|(_, step)| step.at_us)
+    }
+
     #[cfg(test)]
     pub(super) fn user_agents(&self) -> usize {
         assert_eq!(self.index.len(), self.slots.len());

@@ -82,6 +82,16 @@ impl History {
         steps
     }
 
+    /// The latest step of a message or a subscription that the log names by these digits, and whose it is. Looks at all that is
+    /// remembered, one part after the other.
+    pub fn find(&self, digits: u64) -> Option<(UserAgentId, Step)> {
+        let found = self.shards.iter().filter_map(|shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.find(digits)
+        });
+        found.max_by_key(|(_, step)| step.at_us)
+    }
+
     fn shard(&self, user_agent: &UserAgentId) -> MutexGuard<'_, Shard> {
         // Ids are digests, so any byte spreads them evenly. Nothing panics while the lock is held.
         self.shards[usize::from(user_agent.0[13]) % self.shards.len()]

@@ -145,6 +145,27 @@ fn a_message_keeps_its_subscription() {
     assert!(history.of(&user_agent(1)).is_empty());
 }
 
+/// A message and a subscription are found by their digits in the log, without their user agent.
+#[test]
+fn what_the_log_names_is_found() {
+    let history = History::bounded(100_000);
+    for n in 0..100 {
+        let step = acknowledged(n as u64 + 1).to(SubscriptionId((1_000 + n as u64).to_be_bytes()));
+        history.record(&user_agent(n), step);
+    }
+    let found = |digits| {
+        history
+            .find(digits)
+            .map(|(user_agent, step)| (user_agent, step.message))
+    };
+    for n in [0, 41, 99] {
+        let expected = Some((user_agent(n), Some(MessageNonce(n as u64 + 1))));
+        assert_eq!(found(n as u64 + 1), expected, "its message");
+        assert_eq!(found(n as u64 + 1_000), expected, "its subscription");
+    }
+    assert_eq!(found(5_000), None);
+}
+
 /// A message is named in the log as `inspect` reads it.
 #[test]
 fn a_message_is_named_by_its_nonce() {

@@ -101,6 +101,8 @@ pub enum Removal {
     Acknowledged,
     /// The application server took them back.
     Cancelled,
+    /// An operator emptied the queue.
+    Emptied,
 }
 
 /// Why a message left its queue without an acknowledgement.
@@ -116,6 +118,8 @@ pub enum RemovalReason {
     Cancelled,
     /// Its subscription ended.
     SubscriptionEnded,
+    /// An operator emptied the queue.
+    Emptied,
     /// TTL 0, and no user agent took it. It never was in the queue, so no storage tells of it.
     Unheard,
 }
@@ -133,12 +137,13 @@ pub struct RemovedMessage {
 
 impl RemovalReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Expired,
         Self::Replaced,
         Self::Evicted,
         Self::Cancelled,
         Self::SubscriptionEnded,
+        Self::Emptied,
         Self::Unheard,
     ];
 
@@ -150,6 +155,7 @@ impl RemovalReason {
             Self::Evicted => "evicted",
             Self::Cancelled => "cancelled",
             Self::SubscriptionEnded => "subscription_ended",
+            Self::Emptied => "emptied",
             Self::Unheard => "unheard",
         }
     }

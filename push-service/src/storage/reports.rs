@@ -7,7 +7,7 @@ use super::retention::Retention;
 use crate::defaults::{RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 
 /// What the admin API shows of a user agent. No content, no topic, no secret.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct UserAgentReport {
     /// Messages that wait.
     pub messages: u32,
@@ -28,7 +28,7 @@ pub struct UserAgentReport {
 }
 
 /// What the admin API shows of a subscription.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SubscriptionReport {
     /// Its id, in hexadecimal.
     pub id: String,

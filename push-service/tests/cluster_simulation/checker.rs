@@ -336,7 +336,7 @@ impl Checker {
             let record = &mut self.records[message];
             let how = match removal {
                 Removal::Acknowledged => ReceiptOutcome::Acknowledged,
-                Removal::Cancelled => ReceiptOutcome::GivenUp,
+                Removal::Cancelled | Removal::Emptied => ReceiptOutcome::GivenUp,
             };
             if *found {
                 record.left.get_or_insert((how, now));
@@ -346,8 +346,8 @@ impl Checker {
                     self.counts.acknowledged += u64::from(*found);
                     record.committed_at.get_or_insert(now);
                 }
-                Removal::Cancelled if *found => self.excuse(message, now, "cancelled"),
-                Removal::Cancelled => {}
+                Removal::Cancelled | Removal::Emptied if *found => self.excuse(message, now, "cancelled"),
+                Removal::Cancelled | Removal::Emptied => {}
             }
         }
     }

@@ -25,6 +25,14 @@ struct Whose {
     export: UserAgentExport,
 }
 
+/// Some user agents of a list.
+pub(super) struct ListStep {
+    /// With what waits for them, and without their seats.
+    pub(super) found: Vec<(UserAgentId, UserAgent)>,
+    /// Where to go on.
+    pub(super) next: Option<ExportPosition>,
+}
+
 impl Store {
     /// Whether there is no record.
     pub(super) fn is_empty(&self) -> Result<bool, StorageError> {
@@ -35,22 +43,22 @@ impl Store {
             .is_none())
     }
 
-    /// The next user agents after a position, with what waits for them and without their seats; and where to go on.
-    pub(super) fn list(
-        &self,
-        after: Option<ExportPosition>,
-    ) -> Result<(Vec<(UserAgentId, UserAgent)>, Option<ExportPosition>), StorageError> {
+    /// The next user agents after a position.
+    pub(super) fn list(&self, after: Option<ExportPosition>) -> Result<ListStep, StorageError> {
         let (mut found, mut position) = (Vec::new(), after);
         while found.len() < LIST_STEP {
             let Some(entry) = self.keys.range(queue_from(position)).next() else {
-                return Ok((found, None));
+                return Ok(ListStep { found, next: None });
             };
             let key = entry.key().map_err(read_error)?;
             let (user_agent, _) = layout::queue_of(&key).map_err(unreadable)?;
             found.push((user_agent, self.load(user_agent)?.state));
             position = Some(ExportPosition::end_of(user_agent));
         }
-        Ok((found, position))
+        Ok(ListStep {
+            found,
+            next: position,
+        })
     }
 
     /// Exports what comes after a position, up to about so many bytes.

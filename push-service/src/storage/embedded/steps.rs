@@ -227,14 +227,14 @@ impl Storage for Embedded {
         let after = after.map(ExportPosition::of).transpose()?;
         self.flush().await?;
         let now = self.shared.clock.now();
-        let (states, next) = self.readers.read(move |store| store.list(after)).await?;
+        let step = self.readers.read(move |store| store.list(after)).await?;
         let summary = |(user_agent, state): (UserAgentId, UserAgent)| {
             let seated = self.shared.cache.shard(user_agent).is_seated(user_agent);
             state.summary(user_agent, seated, self.retention, now)
         };
         Ok(Listed {
-            user_agents: states.into_iter().filter_map(summary).collect(),
-            next: next.map(ExportPosition::cursor),
+            user_agents: step.found.into_iter().filter_map(summary).collect(),
+            next: step.next.map(ExportPosition::cursor),
         })
     }
 

@@ -20,6 +20,7 @@ impl UserAgent {
         let how = match removal {
             Removal::Acknowledged => Leaving::Acknowledged,
             Removal::Cancelled => Leaving::Removed(RemovalReason::Cancelled),
+            Removal::Emptied => Leaving::Removed(RemovalReason::Emptied),
         };
         // The session that removes them knows.
         let holder_knows = self.seat == by;

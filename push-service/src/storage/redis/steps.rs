@@ -420,7 +420,7 @@ impl Redis {
         let ids = answers::packed(messages);
         let how = match removal {
             Removal::Acknowledged => ReceiptOutcome::Acknowledged,
-            Removal::Cancelled => ReceiptOutcome::GivenUp,
+            Removal::Cancelled | Removal::Emptied => ReceiptOutcome::GivenUp,
         };
         let how = [letter::DIGIT + how.to_byte()];
         let args: [&[u8]; 3] = [&layout::seat(by), &ids, &how];
@@ -432,7 +432,7 @@ impl Redis {
             self.announce.outbox_filled(user_agent);
         }
         self.senders.left(&acknowledged.removed.counted);
-        if removal == Removal::Cancelled || acknowledged.there.contains(&false) {
+        if removal != Removal::Acknowledged || acknowledged.there.contains(&false) {
             self.tell_unacknowledged(user_agent, messages, &acknowledged, removal);
         }
         if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {
@@ -453,6 +453,7 @@ impl Redis {
             let why = match (removal, in_time) {
                 (_, false) => RemovalReason::Expired,
                 (Removal::Cancelled, true) => RemovalReason::Cancelled,
+                (Removal::Emptied, true) => RemovalReason::Emptied,
                 (Removal::Acknowledged, true) => continue,
             };
             if answer.removed.ids.contains(id) {
