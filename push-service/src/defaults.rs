@@ -378,6 +378,57 @@ pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 /// that says "no answer in time" is worth more than none.
 pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
 
+/// The largest body of a request to an admin listener. Chosen: a URL of this service is shorter than half of it.
+pub const ADMIN_BODY_BYTES: usize = 4_096;
+
+/// How long the body of a request to an admin listener may take. Chosen: it comes with its header.
+pub const ADMIN_BODY_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// The shortest token of admin actions, in bytes. Chosen: 32 random bytes, or as many hexadecimal digits, are not guessed.
+pub const ADMIN_TOKEN_LEAST_BYTES: usize = 32;
+
+/// The longest token of admin actions, in bytes. Chosen: a longer one would not fit into a header field everywhere.
+pub const ADMIN_TOKEN_MOST_BYTES: usize = 1_024;
+
+/// How many wrong tokens an address may show within [`ADMIN_FAILURES_WITHIN`]; then its actions are refused until that is over.
+/// Chosen: a person may mistype, and a program that guesses gets nowhere.
+pub const ADMIN_FAILURES: u32 = 10;
+
+/// See [`ADMIN_FAILURES`].
+pub const ADMIN_FAILURES_WITHIN: Duration = SECOND.saturating_mul(60);
+
+/// Addresses whose failures are remembered; beyond that all others share one count. Chosen: far more than operators have.
+pub const ADMIN_FAILURES_ADDRESSES: usize = 256;
+
+/// User agents in an answer that lists them, if the request does not say how many.
+pub const ADMIN_LIST: usize = 100;
+
+/// At most so many. Chosen: an answer of some hundred kilobytes.
+pub const ADMIN_LIST_MOST: usize = 1_000;
+
+/// How long a list of user agents may take. Chosen: a store of some million user agents is looked through by then.
+pub const ADMIN_LIST_WITHIN: Duration = SECOND.saturating_mul(60);
+
+/// The longest time for which an operator may refuse an application server key. Chosen: it is for emergencies;
+/// `security.application_servers` is for good.
+pub const SENDER_REFUSED_MOST: Duration = SECOND.saturating_mul(30 * 86_400);
+
+/// Application server keys that an operator may refuse at a time. Chosen: more than a person types.
+pub const SENDERS_REFUSED: usize = 1_000;
+
+/// Application server keys whose pushes are counted: any that sends more than this part of all pushes is among them. Chosen:
+/// 24 kB, and ten times as many as are shown.
+pub const SENDERS_RANKED: usize = 1_024;
+
+/// Application server keys that are shown. Chosen: as many series as a metric may have without harm.
+pub const SENDERS_SHOWN: usize = 100;
+
+/// As much of an answer as `push-service inspect` reads of each node. Chosen: several times what a node shows.
+pub const INSPECT_ANSWER_BYTES: u64 = 4 * 1_048_576;
+
+/// How long `push-service inspect` waits for each node. Chosen: longer than the node waits for storage.
+pub const INSPECT_WITHIN: Duration = SECOND.saturating_mul(10);
+
 /// Records that a store looks at in one step of a list of user agents. Chosen: a step takes milliseconds, so others hardly wait
 /// for it, and a million records take some thousand steps.
 pub const LIST_STEP: usize = 200;

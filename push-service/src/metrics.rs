@@ -298,4 +298,18 @@ impl Metrics {
             .encode_to_string(&self.registry.gather())
             .unwrap_or_default()
     }
+
+    /// The same for the application server keys that send most: the digest that names each, and its pushes. This label comes from
+    /// no closed set, but from a bounded one ([`crate::defaults::SENDERS_SHOWN`]), which changes from time to time; so these
+    /// counters are made anew for each text.
+    pub fn render_senders(most: impl IntoIterator<Item = (String, u64)>) -> String {
+        let registry = registration::registry();
+        let pushes = registration::sender_pushes(&registry);
+        for (sender, count) in most {
+            pushes.with_label_values(&[sender.as_str()]).inc_by(count);
+        }
+        TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap_or_default()
+    }
 }

@@ -72,6 +72,7 @@ impl Broker {
             }
         };
         self.budgets.pay_as_sender(payer, sender, COST_PUSH).await?;
+        self.ranking.count(sender.into());
         Ok(Some(sender))
     }
 
@@ -84,7 +85,7 @@ impl Broker {
         if !listed.is_empty() && !listed.contains(&sender) {
             return Err(Refusal::ApplicationServerNotListed);
         }
-        Ok(())
+        self.refused_by_operator(sender.into())
     }
 
     fn admit_unknown(&self, push: &PushResource) -> Result<(), Refusal> {

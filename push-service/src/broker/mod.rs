@@ -13,9 +13,12 @@ mod cancel;
 mod deliver;
 mod expire;
 mod monitor;
+mod named;
+mod operator;
 mod outboxes;
 mod receipts;
 mod refusal;
+mod senders;
 mod subscribe;
 mod verified;
 
@@ -32,9 +35,12 @@ pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
 pub(crate) use self::deliver::waited;
 pub use self::monitor::{Monitored, QueueKind};
+pub use self::named::Named;
 pub use self::outboxes::Outboxes;
 pub use self::receipts::{OpenedReceipt, ReceiptWish};
 pub use self::refusal::Refusal;
+pub use self::senders::{Ranked, SenderId, TooManyRefused};
+use self::senders::{Ranking, RefusedSenders};
 pub use self::subscribe::{SubscribeRefusal, SubscriptionTokens};
 use self::verified::VerifiedTokens;
 use crate::budgets::Budgets;
@@ -69,6 +75,8 @@ pub struct Broker {
     origin: Origin,
     policy: Policy,
     verified: VerifiedTokens,
+    ranking: Ranking,
+    refused_senders: RefusedSenders,
     budgets: Arc<Budgets>,
     metrics: Arc<Metrics>,
     history: Arc<History>,
@@ -87,6 +95,8 @@ impl Broker {
             storage,
             capabilities,
             verified: VerifiedTokens::new(VERIFIED_TOKENS, origin.clone()),
+            ranking: Ranking::default(),
+            refused_senders: RefusedSenders::default(),
             origin,
             policy,
             budgets: Arc::new(Budgets::unlimited(Arc::clone(&metrics))),

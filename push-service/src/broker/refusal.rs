@@ -50,6 +50,12 @@ pub enum Refusal {
     /// With it, more bytes of its key or its address would wait than may (`limits.sender_bytes`).
     SenderFull,
 
+    /// The operator refuses its key for a while.
+    SenderRefused {
+        /// When that ends.
+        retry_after: Duration,
+    },
+
     /// As many receipts as allowed are expected by its receipt subscription, or wait in it.
     TooManyReceipts,
 

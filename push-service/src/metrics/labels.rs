@@ -79,6 +79,8 @@ labels! {
         Replaced = "replaced",
         /// The application server took it back.
         Cancelled = "cancelled",
+        /// The operator emptied the queue.
+        Emptied = "emptied",
         /// TTL 0, and no user agent was there, or its channel was not writable (PR-21).
         Unheard = "unheard",
     }
@@ -109,6 +111,8 @@ labels! {
         QueueFull = "queue_full",
         /// More of the sender would wait than may (`limits.sender_bytes`).
         SenderFull = "sender_full",
+        /// The operator refuses the application server key for a while.
+        SenderRefused = "sender_refused",
         /// More would wait in the store than a message of its urgency may fill (`limits.store_bytes`).
         StoreFull = "store_full",
         /// The user agent has as many subscriptions as it may.

@@ -38,8 +38,7 @@ const WAIT_SECONDS: [f64; 14] = [
 impl Metrics {
     /// All at zero, but for panics.
     pub fn new() -> Self {
-        let registry = Registry::new_custom(Some("push_service".to_owned()), None)
-            .expect("the prefix is a valid metric name");
+        let registry = registry();
         build_info(&registry);
         // A panic is the process's, and is counted where no metrics are at hand: all of them export the same counters.
         register(&registry, Ok(tasks::panics().clone()));
@@ -185,6 +184,19 @@ pub(super) fn certificate_expiry(registry: &Registry) -> IntGaugeVec {
         "When the certificates for new connections expire, in seconds since 1970",
     );
     register(registry, IntGaugeVec::new(options, &[Certificate::NAME]))
+}
+
+/// An empty one, whose names all begin alike.
+pub(super) fn registry() -> Registry {
+    Registry::new_custom(Some("push_service".to_owned()), None).expect("the prefix is a valid metric name")
+}
+
+pub(super) fn sender_pushes(registry: &Registry) -> IntCounterVec {
+    let options = Opts::new(
+        "sender_pushes_total",
+        "Pushes that were signed with a key and let in, of the keys that send most",
+    );
+    register(registry, IntCounterVec::new(options, &["sender"]))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

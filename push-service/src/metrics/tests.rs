@@ -67,6 +67,20 @@ fn every_count_appears_in_the_exposition() {
     assert!(text.contains("push_service_build_info{version="));
 }
 
+/// The keys that send most have a line each, and without any there is no line.
+#[test]
+fn the_keys_that_send_most_have_a_line() {
+    assert_eq!(Metrics::render_senders([]), "");
+    let text = Metrics::render_senders([("00000000000000ab".to_owned(), 7), ("cd".to_owned(), 1)]);
+    for line in [
+        "# TYPE push_service_sender_pushes_total counter",
+        "push_service_sender_pushes_total{sender=\"00000000000000ab\"} 7",
+        "push_service_sender_pushes_total{sender=\"cd\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+}
+
 /// A certificate that does not exist has no line: 0 would raise an alert, because it is long ago.
 #[test]
 fn certificates_have_a_line_while_there_are_any() {

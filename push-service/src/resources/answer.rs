@@ -294,6 +294,10 @@ fn refused(refusal: &Refusal, dialect: Dialect, origin: &Origin) -> Row {
             "Too many bytes of your messages wait for their user agents; send again later, or use a shorter \
              TTL.")
             .retry_after(defaults::SENDER_FULL_RETRY_AFTER),
+        Refusal::SenderRefused { retry_after } => Row::new(StatusCode::TOO_MANY_REQUESTS, BACK_OFF, RFC_8030_RATE,
+            "The operator of this service refuses messages that are signed with your VAPID key for a while; send \
+             again after Retry-After.")
+            .retry_after(*retry_after),
         Refusal::StorageUnavailable => Row::new(StatusCode::SERVICE_UNAVAILABLE, BACK_OFF, RFC_8030,
             "The message cannot be stored now; send it again after Retry-After.").retry_after(defaults::RETRY_AFTER),
         Refusal::StoreFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, BACK_OFF, RFC_8030,

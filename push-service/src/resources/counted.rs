@@ -52,6 +52,7 @@ fn broker_refusal(refusal: &Refusal) -> Refused {
         },
         Refusal::QueueFull => Refused::QueueFull,
         Refusal::SenderFull => Refused::SenderFull,
+        Refusal::SenderRefused { .. } => Refused::SenderRefused,
         Refusal::StorageUnavailable => Refused::StorageUnavailable,
         Refusal::StorageFull => Refused::StorageFull,
         Refusal::StoreFull => Refused::StoreFull,

@@ -13,6 +13,7 @@ mod cost;
 mod counted;
 mod message;
 mod monitor;
+mod named;
 mod push;
 mod routes;
 mod subscribe;
@@ -34,6 +35,7 @@ pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_conn
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
+pub use self::named::named;
 use self::routes::{Resource, Route};
 pub use self::routes::{is_resource, unescaped};
 pub use self::subscribe::subscribe_refusal;

@@ -37,7 +37,7 @@ pub(crate) struct Service {
     pub(crate) broker: Arc<Broker>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) metrics: Arc<Metrics>,
-    capabilities: Arc<Capabilities>,
+    pub(crate) capabilities: Arc<Capabilities>,
     user_agents: std::sync::atomic::AtomicU8,
 }
 
