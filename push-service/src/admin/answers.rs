@@ -1,40 +1,86 @@
 //! What each admin path answers. Paths and members of the health answers are those that probes of the deployed peer
 //! already know.
 
+use std::error::Error;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Body;
 use push_protocol::{SubscriptionId, UserAgentId};
 use serde::Serialize;
 use serde_json::json;
 
+use super::actions::Action;
 use super::routes::{self, Found, Missing, Page};
 use super::{Admin, Readiness};
 use crate::defaults;
-use crate::metrics::Certificate;
+use crate::metrics::{Certificate, Metrics};
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
 
 /// What is sent back to a probe or a person.
-type AdminResponse = Response<Full<Bytes>>;
+pub(super) type AdminResponse = Response<Full<Bytes>>;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The body of a request.
+pub(super) trait AdminBody:
+    Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send
+{
+}
+
+impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send> AdminBody for B {}
+
 impl Admin {
-    /// Answers one request. Never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
-    pub(super) async fn answer<B>(&self, request: &Request<B>) -> AdminResponse {
-        match routes::find(request.method(), request.uri().path()) {
-            Ok(Found { route, segments }) => self.page(route.page, &segments).await,
+    /// Answers one request. A probe never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
+    pub(super) async fn answer<B: AdminBody>(&self, request: Request<B>, peer: SocketAddr) -> AdminResponse {
+        let (head, body) = request.into_parts();
+        match routes::find(&head.method, head.uri.path()) {
+            Ok(found) => self.found(&found, &head, body, peer).await,
             Err(Missing::Path) => text(StatusCode::NOT_FOUND, "unknown path; GET / lists all paths\n"),
             Err(Missing::Method(allowed)) => method_not_allowed(&allowed),
         }
     }
 
-    async fn page(&self, page: Page, segments: &[&str]) -> AdminResponse {
+    async fn found<B: AdminBody>(
+        &self,
+        found: &Found<'_>,
+        head: &Parts,
+        body: B,
+        peer: SocketAddr,
+    ) -> AdminResponse {
+        let Found { route, segments } = found;
+        if route.is_action
+            && let Some(denied) = self.denied(&head.headers, peer).await
+        {
+            return denied;
+        }
+        let takes_body = matches!(route.page, Page::Inspect | Page::RefuseSender);
+        let body = match read(takes_body.then_some(body)).await {
+            Ok(body) => body,
+            Err((status, why)) => return error(status, why),
+        };
+        if route.is_action {
+            let action = Action {
+                page: route.page,
+                segments,
+                query: head.uri.query().unwrap_or_default(),
+                body: &body,
+                peer,
+            };
+            return self.act(&action).await;
+        }
+        self.page(route.page, segments, &body).await
+    }
+
+    async fn page(&self, page: Page, segments: &[&str], body: &str) -> AdminResponse {
         let segment = |at: usize| segments.get(at).copied().unwrap_or_default();
         match page {
             Page::Contents => text(StatusCode::OK, routes::contents()),
@@ -47,6 +93,14 @@ impl Admin {
             Page::Version => version(),
             Page::UserAgent => self.user_agent(segment(0)).await,
             Page::Subscription => self.subscription(segment(0), segment(1)).await,
+            Page::Inspect => self.inspect(body).await,
+            Page::Senders => self.senders(),
+            Page::UserAgents
+            | Page::EndUserAgent
+            | Page::EndSubscription
+            | Page::EmptyQueue
+            | Page::RefuseSender
+            | Page::AllowSender => error(StatusCode::NOT_FOUND, "this is an action"),
         }
     }
 
@@ -65,7 +119,10 @@ impl Admin {
             self.metrics
                 .certificate_expiry(Certificate::Directory, until.directory);
         }
-        body(StatusCode::OK, EXPOSITION, self.metrics.render())
+        let senders = self.broker.senders().into_iter();
+        let senders = senders.map(|ranked| (ranked.sender.to_string(), ranked.pushes));
+        let text = self.metrics.render() + &Metrics::render_senders(senders);
+        body(StatusCode::OK, EXPOSITION, text)
     }
 
     async fn ready(&self) -> AdminResponse {
@@ -193,11 +250,41 @@ fn text(status: StatusCode, words: impl Into<Bytes>) -> AdminResponse {
     body(status, TEXT, words)
 }
 
-fn error(status: StatusCode, why: &str) -> AdminResponse {
+/// The body of a request as text, if there is one to be read; or why not.
+async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'static str)> {
+    let Some(body) = body else {
+        return Ok(String::new());
+    };
+    let whole = Limited::new(body, defaults::ADMIN_BODY_BYTES).collect();
+    match tokio::time::timeout(defaults::ADMIN_BODY_WITHIN, whole).await {
+        Ok(Ok(whole)) => String::from_utf8(whole.to_bytes().to_vec())
+            .map_err(|_| (StatusCode::BAD_REQUEST, "the body must be text in UTF-8")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body is too long: it must be one URL or id, or a time",
+        )),
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is incomplete")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// Trouble with storage, as it is told.
+pub(super) fn storage_error(trouble: &StorageError) -> AdminResponse {
+    error(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string())
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> AdminResponse {
+    let mut answer = body(status, TEXT, "");
+    answer.headers_mut().remove(CONTENT_TYPE);
+    answer
+}
+
+pub(super) fn error(status: StatusCode, why: &str) -> AdminResponse {
     json(status, &json!({ "error": why }))
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
     let mut text = serde_json::to_vec(value).expect("reports have only text, numbers and truth values");
     text.push(b'\n');
     body(status, JSON, text)

@@ -1,16 +1,23 @@
 //! The admin listener: metrics, health, and what support asks for. Never on a public port.
 //!
 //! Guarantees bounded connections and a bounded end, and always accepts a new connection: the one that has been idle
-//! for longest is closed for it (PR-44). It does not authenticate: every peer that reaches the port may read.
+//! for longest is closed for it (PR-44). Every peer that reaches the port may read; actions need a token ([`Guard`]).
 //!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 
+mod actions;
 mod answers;
 mod connections;
+mod inspect;
+mod inspection;
+mod listing;
 mod readiness;
 mod routes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_actions;
+mod token;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,9 +31,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+pub use self::actions::Actions;
 use self::connections::{Connections, Use};
+pub use self::inspection::{Inspection, Kind, ShownStep, State, Waiting};
+pub use self::token::{Guard, TokenError};
 pub use readiness::{Readiness, ReadinessWatch};
 
+use crate::broker::Broker;
 use crate::defaults;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
@@ -45,6 +56,10 @@ pub struct Admin {
     pub readiness: Arc<ReadinessWatch>,
     /// Sentences for the operator, as `/status` shows them.
     pub warnings: Arc<[String]>,
+    /// Opens URLs, and does what operators ask for.
+    pub broker: Arc<Broker>,
+    /// Who may ask for what.
+    pub actions: Arc<Actions>,
 }
 
 impl Admin {
@@ -65,7 +80,7 @@ impl Admin {
                     let (admin, ending) = (Arc::clone(&admin), ending.clone());
                     let owner = Owner::new(tracing::debug_span!("connection", listener = "admin", %peer));
                     connections.open(|use_of| {
-                        Watched::new(Task::AdminConnection, owner, converse(admin, stream, use_of, ending))
+                        Watched::new(Task::AdminConnection, owner, converse(admin, stream, peer, use_of, ending))
                     });
                     // Otherwise connections that arrive together would close each other before the first is served.
                     tokio::task::yield_now().await;
@@ -98,13 +113,19 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// One connection, to its end or to the service's.
-async fn converse(admin: Arc<Admin>, stream: TcpStream, use_of: Arc<Use>, mut ending: watch::Receiver<()>) {
+async fn converse(
+    admin: Arc<Admin>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    use_of: Arc<Use>,
+    mut ending: watch::Receiver<()>,
+) {
     let asked = Arc::clone(&use_of);
     let answer = service_fn(move |request| {
         let (admin, asked) = (Arc::clone(&admin), Arc::clone(&asked));
         async move {
             asked.begins();
-            let answer = admin.answer(&request).await;
+            let answer = admin.answer(request, peer).await;
             asked.ends();
             Ok::<_, Infallible>(answer)
         }

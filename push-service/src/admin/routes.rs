@@ -27,6 +27,22 @@ pub(super) enum Page {
     UserAgent,
     /// One of its subscriptions.
     Subscription,
+    /// What is known of a URL or an id.
+    Inspect,
+    /// Which application server keys send most, and which are refused.
+    Senders,
+    /// A list of user agents.
+    UserAgents,
+    /// Ends a user agent.
+    EndUserAgent,
+    /// Ends one of its subscriptions.
+    EndSubscription,
+    /// Removes what waits for a user agent.
+    EmptyQueue,
+    /// Refuses an application server key for a while.
+    RefuseSender,
+    /// Ends that.
+    AllowSender,
 }
 
 /// One row.
@@ -37,6 +53,8 @@ pub(super) struct Route {
     path: &'static str,
     pub(super) page: Page,
     about: &'static str,
+    /// Whether it needs the token of `admin.token_file`.
+    pub(super) is_action: bool,
 }
 
 const fn read(path: &'static str, page: Page, about: &'static str) -> Route {
@@ -45,6 +63,17 @@ const fn read(path: &'static str, page: Page, about: &'static str) -> Route {
         path,
         page,
         about,
+        is_action: false,
+    }
+}
+
+const fn action(method: Method, path: &'static str, page: Page, about: &'static str) -> Route {
+    Route {
+        method,
+        path,
+        page,
+        about,
+        is_action: true,
     }
 }
 
@@ -85,11 +114,60 @@ const ROUTES: &[Route] = &[
         Page::Subscription,
         "one of them",
     ),
+    Route {
+        method: Method::POST,
+        path: "/inspect",
+        page: Page::Inspect,
+        about: "what is known of a URL or an id; it stands in the body",
+        is_action: false,
+    },
+    read(
+        "/senders",
+        Page::Senders,
+        "the application server keys that send most",
+    ),
+    action(
+        Method::GET,
+        "/user-agents",
+        Page::UserAgents,
+        "?order=last-seen|bytes&limit=N&after=NEXT: all user agents",
+    ),
+    action(
+        Method::DELETE,
+        "/user-agents/ID",
+        Page::EndUserAgent,
+        "ends it, with all that waits",
+    ),
+    action(
+        Method::DELETE,
+        "/user-agents/ID/subscriptions/SUBSCRIPTION",
+        Page::EndSubscription,
+        "ends one of its subscriptions",
+    ),
+    action(
+        Method::DELETE,
+        "/user-agents/ID/messages",
+        Page::EmptyQueue,
+        "removes all that waits for it",
+    ),
+    action(
+        Method::POST,
+        "/senders/SENDER/refusal",
+        Page::RefuseSender,
+        "refuses its pushes on this node; the body says for how long",
+    ),
+    action(
+        Method::DELETE,
+        "/senders/SENDER/refusal",
+        Page::AllowSender,
+        "lets it send again",
+    ),
 ];
 
 const BEFORE: &str = "push-service, admin listener\n";
 
 const BEHIND: &str = "\
+Routes with * are actions: they need `Authorization: Bearer TOKEN`, with the token of admin.token_file.
 ID is the SHA-256 of the user agent's identity, cut to 32 hexadecimal digits, as logs name it.
 ";
 
@@ -138,9 +216,10 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss
 
 /// The table as text.
 pub(super) fn contents() -> String {
-    let rows = ROUTES
-        .iter()
-        .map(|route| format!("{:6} {:44} {}\n", route.method, route.path, route.about));
+    let rows = ROUTES.iter().map(|route| {
+        let mark = if route.is_action { "*" } else { " " };
+        format!("{:6} {mark} {:44} {}\n", route.method, route.path, route.about)
+    });
     std::iter::once(BEFORE.to_owned())
         .chain(rows)
         .chain([BEHIND.to_owned()])
@@ -193,6 +272,15 @@ mod tests {
         }
         let refused = page(&Method::POST, "/metrics");
         assert_eq!(refused, Err(Missing::Method("GET, HEAD".to_owned())));
+    }
+
+    /// Whatever changes something needs the token.
+    #[test]
+    fn what_changes_something_is_an_action() {
+        for route in ROUTES {
+            let changes = route.method != Method::GET && route.page != Page::Inspect;
+            assert!(route.is_action || !changes, "{} {}", route.method, route.path);
+        }
     }
 
     /// `GET /` lists every row, and no two rows answer the same request.

@@ -4,13 +4,15 @@ use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Request;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Empty};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::resources::tests::rig::Service;
 use crate::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Listed, Manner,
     MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
@@ -21,6 +23,8 @@ use crate::tls::CertificateSource;
 
 /// The one user agent that the stub knows.
 const KNOWN: UserAgentId = UserAgentId([0xab; 16]);
+/// Who asks.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5);
 /// Its one subscription.
 const SUBSCRIPTION: &str = "0123456789abcdef";
 
@@ -212,12 +216,16 @@ impl Storage for Stub {
 
 fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
     let (storage, readiness) = (Arc::new(Stub::default()), Arc::new(ReadinessWatch::new()));
+    let metrics = Arc::new(Metrics::new());
+    let service = Service::on(Arc::<Stub>::clone(&storage), |_, _| {});
     let admin = Admin {
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         storage: Arc::<Stub>::clone(&storage),
         acceptor: None,
         readiness: Arc::clone(&readiness),
         warnings: Arc::from([]),
+        broker: service.broker,
+        actions: Arc::new(Actions::new(Guard::new(None).unwrap())),
     };
     (admin, storage, readiness)
 }
@@ -227,8 +235,9 @@ async fn get(admin: &Admin, path: &str) -> (u16, String) {
 }
 
 async fn ask(admin: &Admin, method: &str, path: &str) -> (u16, String) {
-    let request = Request::builder().method(method).uri(path).body(()).unwrap();
-    let (head, body) = admin.answer(&request).await.into_parts();
+    let request = Request::builder().method(method).uri(path);
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let (head, body) = admin.answer(request, PEER).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
 
 use super::{FAILED, MISCONFIGURED, OK, complain};
 use crate::defaults;
@@ -55,7 +56,7 @@ fn parse(url: &str) -> Option<(String, String)> {
 }
 
 /// Where a listener on all addresses can be asked from the same machine.
-fn reachable(mut listener: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut listener: SocketAddr) -> SocketAddr {
     match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -66,7 +67,7 @@ fn reachable(mut listener: SocketAddr) -> SocketAddr {
 
 /// The whole answer to one GET, cut at [`ANSWER_BYTES`].
 fn ask(addresses: &[SocketAddr], host: &str, path: &str) -> io::Result<String> {
-    let mut stream = connect(addresses)?;
+    let mut stream = connect(addresses, defaults::HEALTHCHECK_WITHIN)?;
     stream.set_read_timeout(Some(defaults::HEALTHCHECK_WITHIN))?;
     stream.set_write_timeout(Some(defaults::HEALTHCHECK_WITHIN))?;
     write!(
@@ -78,10 +79,11 @@ fn ask(addresses: &[SocketAddr], host: &str, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+/// To the first address that lets in.
+pub(super) fn connect(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(address, defaults::HEALTHCHECK_WITHIN) {
+        match TcpStream::connect_timeout(address, within) {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = error,
         }

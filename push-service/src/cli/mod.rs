@@ -4,6 +4,7 @@
 
 mod check;
 mod healthcheck;
+mod inspect;
 mod output;
 mod serve;
 mod storage;
@@ -46,6 +47,12 @@ is verified before anything is imported.
 Exit codes: 0 everything is imported; 1 the file is refused, or the import stopped before its end: then repeat it with \
 --merge; 2 the configuration or the command line is wrong, and nothing was imported.";
 
+const INSPECT_HELP: &str = "\
+Each node remembers the last 32 steps of a user agent, since its start and within a bound. What waits is what storage says.
+
+Exit codes: 0 all nodes answered; 1 a node did not, or nothing is known by this name; 2 the configuration or the command line \
+is wrong.";
+
 /// A Web Push service (RFC 8030) that anyone can run.
 #[derive(Parser)]
 #[command(name = "push-service", version, after_help = EXIT_CODES)]
@@ -76,6 +83,9 @@ enum Command {
     Storage(StorageCommand),
     /// Ask a running service whether it is ready: exit code 0 if it is, 1 if not. For containers without curl
     Healthcheck(Healthcheck),
+    /// Ask running nodes what they know of an endpoint, a message or a user agent: what waits, and the last steps
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(Inspect),
 }
 
 /// Where the configuration comes from.
@@ -152,6 +162,22 @@ struct Healthcheck {
     url: Option<String>,
 }
 
+#[derive(Args)]
+struct Inspect {
+    #[command(flatten)]
+    source: Source,
+    /// URL of an endpoint, a message, a subscription or a receipt subscription; or an id from the log. `-`: the first line of
+    /// standard input, so that the URL is not in the list of processes
+    #[arg(value_name = "URL|ID")]
+    what: String,
+    /// Admin listener of a node, HOST:PORT; repeat it for each node of a cluster. Without it: the first of `listen.admin`
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -184,8 +210,24 @@ pub fn main() -> ExitCode {
         Command::Healthcheck(Healthcheck { source, .. }) => {
             with_config(&source, |config| healthcheck::ask_admin(&config.listen.admin))
         }
+        Command::Inspect(inspect) => inspected(&inspect),
     };
     ExitCode::from(code)
+}
+
+/// The configuration is read only if it is needed to know whom to ask.
+fn inspected(asked: &Inspect) -> u8 {
+    let form = if asked.json {
+        inspect::Form::Json
+    } else {
+        inspect::Form::Text
+    };
+    if !asked.admin.is_empty() {
+        return inspect::inspect(&asked.what, &asked.admin, &[], form);
+    }
+    with_config(&asked.source, |config| {
+        inspect::inspect(&asked.what, &[], &config.listen.admin, form)
+    })
 }
 
 /// Reads the configuration and goes on with it, or says what to mend.
@@ -244,6 +286,9 @@ mod tests {
             "push-service healthcheck",
             "push-service healthcheck --config a.toml",
             "push-service healthcheck --url http://127.0.0.1:9090",
+            "push-service inspect https://push.example.net/push/abc",
+            "push-service inspect - --json --config a.toml",
+            "push-service inspect 0123456789abcdef --admin 10.0.0.1:9090 --admin 10.0.0.2:9090",
         ];
         for line in lines {
             assert!(CommandLine::try_parse_from(line.split(' ')).is_ok(), "{line}");
@@ -270,6 +315,7 @@ mod tests {
             "push-service export --merge a.export",
             "push-service import",
             "push-service healthcheck --config a.toml --url http://a",
+            "push-service inspect",
         ];
         for line in lines {
             assert!(CommandLine::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -38,7 +38,9 @@ use std::path::Path;
 pub use acme::{AcmeDirectory, Domain, MailAddress};
 pub use examined::Examined;
 pub(crate) use nearest::nearest;
-pub use schema::{Acme, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
+pub use schema::{
+    Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls,
+};
 pub use template::template;
 pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 
@@ -85,6 +87,11 @@ impl Config {
             Err(ConfigError { faults })
         }
     }
+}
+
+/// Reads a time as the configuration has it, such as `1h`.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    setting::Setting::parse(&setting::Raw::Text(text.to_owned()))
 }
 
 impl Limits {

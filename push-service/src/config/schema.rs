@@ -41,6 +41,8 @@ section! {
         cluster: Cluster;
         /// Who may use it.
         security: Security;
+        /// What operators may do on the admin listener.
+        admin: Admin;
         /// What one peer may take.
         limits: Limits;
         /// How messages go out.
@@ -170,6 +172,16 @@ section! {
         /// A secret word that user agents must have in the URL: `wss://host/WORD` for the WebSocket, `/subscribe/WORD` for
         /// HTTP. Not set: anyone who reaches the service may subscribe.
         user_agent_secret: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// What operators may do on the admin listener (docs/admin.md).
+    "admin" Admin {
+        /// File with the token that admin actions need, alone in one line: at least 32 characters without spaces, made for
+        /// example by `openssl rand -hex 32`. Only its owner may read the file. It is read again for each action. Not set: no
+        /// actions, the listener only answers questions.
+        token_file: Option<PathBuf> = None;
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
-use super::{AdminListeners, Node, ServiceError, descriptors, sentence};
-use crate::admin::ReadinessWatch;
+use super::{AdminListeners, Node, ServiceError, ShownByAdmin, descriptors, sentence};
+use crate::admin::{Actions, Guard, ReadinessWatch};
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::{ChannelBounds, Channels, Registry};
@@ -60,6 +60,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
 
     let renewer = renewer(&config).await?;
     let acceptor = acceptor(&config, &keys, renewer.as_ref()).await?;
+    let actions = actions(&config).await?;
     let http = bind(&config.listen.http, None)?;
     let tls = bind(&config.listen.tls, acceptor.as_ref())?;
     let admin = bind_admin(&config.listen.admin).await?;
@@ -114,7 +115,14 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         admin: AdminListeners::default(),
         look_at_certificates: None,
     };
-    node.serve_admin(admin, &metrics, acceptor.as_ref(), &warnings);
+    let shown = ShownByAdmin {
+        metrics: Arc::clone(&metrics),
+        acceptor: acceptor.clone(),
+        warnings: warnings.into(),
+        broker: Arc::clone(&broker),
+        actions: Arc::new(actions),
+    };
+    node.serve_admin(admin, &shown);
     node.run_background(broker, &told, acceptor, renewer);
     Ok(node)
 }
@@ -165,6 +173,16 @@ pub(super) async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceE
     let made = tokio::task::spawn_blocking(move || Renewer::new(settings)).await;
     let renewer = made.map_err(|error| sentence("tls.acme", &error))?;
     renewer.map(Some).map_err(|error| sentence("tls.acme", &error))
+}
+
+/// Who may act on the admin listener.
+async fn actions(config: &Config) -> Result<Actions, ServiceError> {
+    let file = config.admin.token_file.clone();
+    let made = tokio::task::spawn_blocking(move || Guard::new(file)).await;
+    let guard = made.map_err(|error| sentence("admin.token_file", &error))?;
+    guard
+        .map(Actions::new)
+        .map_err(|error| sentence("admin.token_file", &error))
 }
 
 async fn acceptor(

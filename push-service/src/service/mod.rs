@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::banner::BannerFacts;
 pub use self::live::{LiveCheck, check_live};
 use self::signals::{Caught, Signals};
-use crate::admin::{Admin, ReadinessWatch};
+use crate::admin::{Actions, Admin, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cluster::Announcer;
@@ -270,20 +270,16 @@ impl Node {
         });
     }
 
-    fn serve_admin(
-        &mut self,
-        sockets: Vec<TcpListener>,
-        metrics: &Arc<Metrics>,
-        acceptor: Option<&Acceptor>,
-        warnings: &[String],
-    ) {
+    fn serve_admin(&mut self, sockets: Vec<TcpListener>, shown: &ShownByAdmin) {
         for socket in sockets {
             let admin = Admin {
-                metrics: Arc::clone(metrics),
+                metrics: Arc::clone(&shown.metrics),
                 storage: Arc::clone(&self.storage),
-                acceptor: acceptor.cloned(),
+                acceptor: shown.acceptor.clone(),
                 readiness: Arc::clone(&self.readiness),
-                warnings: warnings.into(),
+                warnings: Arc::clone(&shown.warnings),
+                broker: Arc::clone(&shown.broker),
+                actions: Arc::clone(&shown.actions),
             };
             let end = self.admin.end.clone().cancelled_owned();
             let serve = self
@@ -292,6 +288,15 @@ impl Node {
             self.admin.tasks.spawn(serve);
         }
     }
+}
+
+/// What all admin listeners show and do, beside the node itself.
+struct ShownByAdmin {
+    metrics: Arc<Metrics>,
+    acceptor: Option<Acceptor>,
+    warnings: Arc<[String]>,
+    broker: Arc<Broker>,
+    actions: Arc<Actions>,
 }
 
 async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {

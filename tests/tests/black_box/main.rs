@@ -12,6 +12,7 @@
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
 //! - [`commands`]: the other commands, where what they print cannot be written.
 //! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
+//! - [`inspecting`]: what an operator learns of a message, and does by hand.
 //! - [`tls`]: resumption at another node, and what metrics say of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
@@ -27,6 +28,7 @@ mod attacks;
 mod bad_frames;
 mod bad_requests;
 mod commands;
+mod inspecting;
 mod leaving;
 mod limits;
 mod logging;

@@ -1,0 +1,634 @@
+//! What `inspect` shows of a URL or an id: the answer of one node, and how a person reads the answers of several.
+//!
+//! Each node knows its own steps, and all nodes of a service know the same storage. So the answers are merged: what storage knows
+//! from the first, the steps of all by time, and the state of a message from both.
+
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::{Step, StepKind};
+use crate::storage::{UserAgentReport, WaitingMessage};
+
+/// The answer of a node, or of several.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Inspection {
+    /// What the URL or the id names.
+    pub kind: Kind,
+    /// The user agent.
+    pub user_agent: String,
+    /// The subscription, if it names one or a message of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// The message, if it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What became of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// Whether the message waits, as storage says; nothing if it names none, or if that is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<bool>,
+    /// What its receipt state says of the message, if a receipt was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<State>,
+    /// Whether the subscription exists; nothing if it names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscribed: Option<bool>,
+    /// What storage knows of the user agent; nothing if it is unknown, or has ended.
+    pub report: Option<UserAgentReport>,
+    /// The first messages that wait.
+    pub waiting: Vec<Waiting>,
+    /// The steps that are remembered, the oldest first.
+    pub steps: Vec<ShownStep>,
+    /// The nodes that answered, if more than one was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+}
+
+/// What a URL or an id names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A user agent, or its subscription set.
+    UserAgent,
+    /// A subscription, or its push resource.
+    Subscription,
+    /// A message.
+    Message,
+    /// A receipt subscription.
+    Receipts,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It waits, and no node that answered has offered it.
+    Waiting,
+    /// It was offered, and waits for the acknowledgement.
+    Offered,
+    /// Its user agent has it.
+    Acknowledged,
+    /// Its time to live was over.
+    Expired,
+    /// A newer message of its topic came.
+    Replaced,
+    /// The queue was full, and the eviction rule chose it.
+    Evicted,
+    /// Its sender took it back.
+    Cancelled,
+    /// Its subscription ended.
+    SubscriptionEnded,
+    /// An operator emptied the queue.
+    Emptied,
+    /// TTL 0, and no user agent took it.
+    Unheard,
+    /// TTL 0: it was offered, and is not stored.
+    Passed,
+    /// It ended without an acknowledgement, as its receipt says. Why is no longer known.
+    GivenUp,
+    /// It does not wait, and no node that answered remembers why.
+    Gone,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+impl State {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Waiting => "it waits; no node that answered has offered it",
+            Self::Offered => "it was offered and waits for the acknowledgement",
+            Self::Acknowledged => "its user agent acknowledged it",
+            Self::Expired => "its time to live was over",
+            Self::Replaced => "a newer message of its topic replaced it",
+            Self::Evicted => "the queue was full, and the eviction rule chose it",
+            Self::Cancelled => "its sender took it back",
+            Self::SubscriptionEnded => "its subscription ended",
+            Self::Emptied => "an operator emptied the queue",
+            Self::Unheard => "its TTL was 0, and no user agent took it",
+            Self::Passed => "its TTL was 0: it was offered once and not stored",
+            Self::GivenUp => "it ended without an acknowledgement; why is no longer known",
+            Self::Gone => "it does not wait, and no node that answered remembers why",
+            Self::Unknown => "nothing is known of it",
+        }
+    }
+
+    /// Of a step that removes a message, by its reason.
+    fn of_reason(reason: &str) -> Option<Self> {
+        Some(match reason {
+            "expired" => Self::Expired,
+            "replaced" => Self::Replaced,
+            "evicted" => Self::Evicted,
+            "cancelled" => Self::Cancelled,
+            "subscription_ended" => Self::SubscriptionEnded,
+            "emptied" => Self::Emptied,
+            "unheard" => Self::Unheard,
+            _ => return None,
+        })
+    }
+}
+
+/// A message that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// As the log names it.
+    pub message: String,
+    /// Its subscription.
+    pub subscription: String,
+    /// Its urgency.
+    pub urgency: String,
+    /// Bytes that count against the budget.
+    pub bytes: u64,
+    /// When it was accepted.
+    pub accepted: String,
+    /// When its time is over.
+    pub expires: String,
+    /// Whether a newer message may replace it.
+    pub has_topic: bool,
+}
+
+impl Waiting {
+    pub(super) fn of(message: &WaitingMessage) -> Self {
+        Self {
+            message: crate::history::MessageNonce::from(message.id).to_string(),
+            subscription: message.subscription.to_string(),
+            urgency: message.urgency.as_str().to_owned(),
+            bytes: message.bytes,
+            accepted: time(message.id.number.0 / 1_000),
+            expires: time(message.expires_at_ms),
+            has_topic: message.has_topic,
+        }
+    }
+}
+
+/// A step, as the log has it at the level debug.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ShownStep {
+    /// When, by the clock of its node.
+    pub at: String,
+    /// The same in microseconds since 1970.
+    pub at_us: u64,
+    /// What happened.
+    pub event: String,
+    /// To which subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// To which message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// On which kind of channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often, if more than once in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// The urgency of an accepted message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgency: Option<String>,
+    /// How long it might wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_secs: Option<u64>,
+    /// Bytes of its body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
+    /// On which node, if more than one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+impl ShownStep {
+    pub(super) fn of(step: &Step) -> Self {
+        let times = match step.kind {
+            StepKind::Refused { times, .. } => Some(times).filter(|times| *times > 1),
+            _ => None,
+        };
+        let (urgency, ttl_secs, bytes) = match step.kind {
+            StepKind::Accepted { urgency, ttl, bytes } => (
+                Some(urgency.as_str().to_owned()),
+                Some(u64::from(ttl.as_secs())),
+                Some(bytes),
+            ),
+            _ => (None, None, None),
+        };
+        Self {
+            at: time(step.at_us / 1_000),
+            at_us: step.at_us,
+            event: step.kind.as_str().to_owned(),
+            subscription: step.subscription.map(|id| id.to_string()),
+            message: step.message.map(|message| message.to_string()),
+            channel: step.kind.channel().map(str::to_owned),
+            reason: step.kind.reason().map(str::to_owned),
+            times,
+            urgency,
+            ttl_secs,
+            bytes,
+            node: None,
+        }
+    }
+}
+
+impl Inspection {
+    /// Says what became of the message, from what storage says and from the steps. `now_ms` is the time.
+    pub(super) fn conclude(&mut self, now_ms: u64) {
+        self.state = self
+            .message
+            .as_deref()
+            .map(|message| self.state_of(message, now_ms));
+    }
+
+    fn state_of(&self, message: &str, now_ms: u64) -> State {
+        let of_it = || {
+            self.steps
+                .iter()
+                .filter(|step| step.message.as_deref() == Some(message))
+        };
+        let was_offered = of_it().any(|step| step.event == "offered");
+        match (self.waits, was_offered) {
+            (Some(true), true) => return State::Offered,
+            (Some(true), false) => return State::Waiting,
+            _ => {}
+        }
+        let end = |step: &ShownStep| match &*step.event {
+            "acknowledged" => Some(State::Acknowledged),
+            "removed" => step.reason.as_deref().and_then(State::of_reason),
+            _ => None,
+        };
+        // An acknowledgement comes before whatever else a node believes.
+        let ends: Vec<_> = of_it().filter_map(end).collect();
+        if let Some(end) = ends
+            .iter()
+            .find(|end| **end == State::Acknowledged)
+            .or(ends.last())
+        {
+            return *end;
+        }
+        if let Some(told) = self.receipt.filter(|told| *told != State::GivenUp) {
+            return told;
+        }
+        let accepted = of_it().find(|step| step.event == "accepted");
+        if let Some((accepted, ttl_secs)) = accepted.and_then(|step| Some((step, step.ttl_secs?))) {
+            let has_ended = |step: &ShownStep| {
+                step.event == "unsubscribed"
+                    && step.at_us >= accepted.at_us
+                    && (step.subscription.is_none() || step.subscription == accepted.subscription)
+            };
+            if ttl_secs == 0 {
+                return if was_offered {
+                    State::Passed
+                } else {
+                    State::Unheard
+                };
+            }
+            if accepted.at_us / 1_000 + ttl_secs * 1_000 <= now_ms {
+                return State::Expired;
+            }
+            if self.steps.iter().any(has_ended) {
+                return State::SubscriptionEnded;
+            }
+        }
+        match (self.receipt, self.waits, accepted) {
+            (Some(told), ..) => told,
+            (None, Some(false), _) => State::Gone,
+            (None, None, Some(_)) => State::Gone,
+            (None, ..) => State::Unknown,
+        }
+    }
+
+    /// One answer from those of several nodes, each with its name.
+    ///
+    /// `None` if there is none.
+    pub fn merged(answers: Vec<(String, Self)>, now_ms: u64) -> Option<Self> {
+        let several = answers.len() > 1;
+        let mut merged: Option<Self> = None;
+        for (node, mut answer) in answers {
+            if several {
+                for step in &mut answer.steps {
+                    step.node = Some(node.clone());
+                }
+            }
+            let whole = match &mut merged {
+                None => merged.insert(answer),
+                Some(whole) => {
+                    whole.steps.append(&mut answer.steps);
+                    whole.subscription = whole.subscription.take().or(answer.subscription);
+                    whole.waits = whole.waits.or(answer.waits);
+                    whole
+                }
+            };
+            if several {
+                whole.nodes.push(node);
+            }
+        }
+        let mut merged = merged?;
+        // Steps of one node stay in their order.
+        merged.steps.sort_by_key(|step| step.at_us);
+        merged.conclude(now_ms);
+        Some(merged)
+    }
+}
+
+/// For a person, a line each.
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(message) = &self.message {
+            let state = self.state.unwrap_or(State::Unknown);
+            writeln!(f, "message       {message}: {}", state.sentence())?;
+        }
+        if let Some(subscription) = &self.subscription {
+            let is_there = match self.subscribed {
+                Some(true) => ": exists",
+                Some(false) => ": has ended, or never existed",
+                None => "",
+            };
+            writeln!(f, "subscription  {subscription}{is_there}")?;
+        }
+        let what = match self.kind {
+            Kind::Receipts => "receipts     ",
+            _ => "user agent   ",
+        };
+        write!(f, "{what} {}", self.user_agent)?;
+        match &self.report {
+            None => writeln!(f, ": not known to storage: it never subscribed, or it has ended")?,
+            Some(report) => {
+                let seen = match report.seated {
+                    true => "connected".to_owned(),
+                    false => format!("not connected, last seen {}", time(report.last_seen * 1_000)),
+                };
+                writeln!(f, ": {seen}")?;
+                writeln!(
+                    f,
+                    "waiting       {} messages, {} bytes; {} subscriptions",
+                    report.messages,
+                    report.bytes,
+                    report.subscriptions.len()
+                )?;
+            }
+        }
+        for waiting in &self.waiting {
+            writeln!(
+                f,
+                "              {} of {}, {}, {} bytes, since {}, until {}{}",
+                waiting.message,
+                waiting.subscription,
+                waiting.urgency,
+                waiting.bytes,
+                waiting.accepted,
+                waiting.expires,
+                if waiting.has_topic { ", with a topic" } else { "" }
+            )?;
+        }
+        if !self.nodes.is_empty() {
+            writeln!(f, "nodes         {}", self.nodes.join(", "))?;
+        }
+        if self.steps.is_empty() {
+            return writeln!(f, "steps         none remembered since the start of the process");
+        }
+        writeln!(f, "steps")?;
+        for step in &self.steps {
+            writeln!(f, "  {step}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ShownStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = format!("{}  {:12}", self.at, self.event);
+        let mut add = |name: &str, value: Option<&dyn fmt::Display>| {
+            if let Some(value) = value {
+                // Writing to a string does not fail.
+                let _ = write!(line, "  {name}={value}");
+            }
+        };
+        fn shown<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
+            value.as_ref().map(|value| value as &dyn fmt::Display)
+        }
+        add("reason", shown(&self.reason));
+        add("message", shown(&self.message));
+        add("subscription", shown(&self.subscription));
+        add("channel", shown(&self.channel));
+        add("times", shown(&self.times));
+        add("urgency", shown(&self.urgency));
+        add("ttl", shown(&self.ttl_secs));
+        add("bytes", shown(&self.bytes));
+        add("node", shown(&self.node));
+        f.write_str(&line)
+    }
+}
+
+/// A time as RFC 3339 writes it, in UTC, to the millisecond.
+pub(super) fn time(ms: u64) -> String {
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
+    let (year, month, day) = date(days);
+    let (hours, minutes, seconds, millis) = (
+        rest / 3_600_000,
+        rest / 60_000 % 60,
+        rest / 1_000 % 60,
+        rest % 1_000,
+    );
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
+/// The date, so many days after 1970-01-01. Source: "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    // From 0000-03-01 on, so that the leap day comes last.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (400 * era + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(at_ms: u64, event: &str, reason: Option<&str>) -> ShownStep {
+        ShownStep {
+            at: time(at_ms),
+            at_us: at_ms * 1_000,
+            event: event.to_owned(),
+            subscription: Some("s".to_owned()),
+            message: Some("m".to_owned()),
+            channel: None,
+            reason: reason.map(str::to_owned),
+            times: None,
+            urgency: None,
+            ttl_secs: None,
+            bytes: None,
+            node: None,
+        }
+    }
+
+    fn accepted(at_ms: u64, ttl_secs: u64) -> ShownStep {
+        ShownStep {
+            ttl_secs: Some(ttl_secs),
+            ..step(at_ms, "accepted", None)
+        }
+    }
+
+    fn inspection(waits: Option<bool>, steps: Vec<ShownStep>) -> Inspection {
+        Inspection {
+            kind: Kind::Message,
+            user_agent: "u".to_owned(),
+            subscription: Some("s".to_owned()),
+            message: Some("m".to_owned()),
+            state: None,
+            waits,
+            receipt: None,
+            subscribed: Some(true),
+            report: None,
+            waiting: Vec::new(),
+            steps,
+            nodes: Vec::new(),
+        }
+    }
+
+    fn state(inspection: &Inspection) -> State {
+        let mut concluded = inspection.clone();
+        concluded.conclude(100_000);
+        concluded.state.unwrap()
+    }
+
+    /// What storage says of a message comes first; then the step that ended it; then what can be concluded.
+    #[test]
+    fn a_state_follows_from_storage_and_steps() {
+        let unsubscribed = ShownStep {
+            message: None,
+            ..step(50_001, "unsubscribed", None)
+        };
+        let other = ShownStep {
+            message: Some("other".to_owned()),
+            ..step(50_001, "acknowledged", None)
+        };
+        let offered = || step(50_001, "offered", None);
+        let removed = |reason| step(50_002, "removed", Some(reason));
+        let rows = [
+            (Some(true), vec![], State::Waiting),
+            (Some(true), vec![accepted(50_000, 60), other], State::Waiting),
+            (Some(true), vec![accepted(50_000, 60), offered()], State::Offered),
+            (
+                Some(false),
+                vec![offered(), step(50_002, "acknowledged", None)],
+                State::Acknowledged,
+            ),
+            (Some(false), vec![removed("expired")], State::Expired),
+            (Some(false), vec![removed("replaced")], State::Replaced),
+            (Some(false), vec![removed("evicted")], State::Evicted),
+            (Some(false), vec![removed("cancelled")], State::Cancelled),
+            (
+                Some(false),
+                vec![removed("subscription_ended")],
+                State::SubscriptionEnded,
+            ),
+            (Some(false), vec![removed("emptied")], State::Emptied),
+            (
+                Some(false),
+                vec![accepted(50_000, 0), removed("unheard")],
+                State::Unheard,
+            ),
+            (Some(false), vec![accepted(50_000, 0), offered()], State::Passed),
+            (
+                Some(false),
+                vec![step(50_001, "acknowledged", None), removed("expired")],
+                State::Acknowledged,
+            ),
+            (Some(false), vec![accepted(50_000, 50)], State::Expired),
+            (
+                Some(false),
+                vec![accepted(50_000, 60), unsubscribed],
+                State::SubscriptionEnded,
+            ),
+            (Some(false), vec![accepted(50_000, 60)], State::Gone),
+            (Some(false), vec![], State::Gone),
+            (None, vec![accepted(50_000, 60)], State::Gone),
+            (None, vec![], State::Unknown),
+        ];
+        for (waits, steps, expected) in rows {
+            let inspection = inspection(waits, steps);
+            assert_eq!(state(&inspection), expected, "{inspection:?}");
+        }
+        let told = |receipt| Inspection {
+            receipt: Some(receipt),
+            ..inspection(Some(false), vec![])
+        };
+        assert_eq!(state(&told(State::GivenUp)), State::GivenUp);
+        assert_eq!(state(&told(State::Acknowledged)), State::Acknowledged);
+        assert_eq!(state(&told(State::Replaced)), State::Replaced);
+    }
+
+    /// The steps of several nodes are one history, by time, each with its node; one node needs no name.
+    #[test]
+    fn the_steps_of_several_nodes_are_merged() {
+        let one = inspection(
+            Some(false),
+            vec![accepted(50_000, 60), step(50_004, "attached", None)],
+        );
+        let other = inspection(
+            Some(false),
+            vec![step(50_001, "offered", None), step(50_003, "acknowledged", None)],
+        );
+        let answers = vec![("a".to_owned(), one.clone()), ("b".to_owned(), other)];
+        let merged = Inspection::merged(answers, 100_000).unwrap();
+        let order: Vec<_> = merged
+            .steps
+            .iter()
+            .map(|step| (&*step.event, step.node.as_deref().unwrap()))
+            .collect();
+        let expected = [
+            ("accepted", "a"),
+            ("offered", "b"),
+            ("acknowledged", "b"),
+            ("attached", "a"),
+        ];
+        assert_eq!(order, expected);
+        assert_eq!(merged.state, Some(State::Acknowledged));
+        assert_eq!(merged.nodes, ["a", "b"]);
+        let alone = Inspection::merged(vec![("a".to_owned(), one)], 100_000).unwrap();
+        assert!(alone.nodes.is_empty() && alone.steps.iter().all(|step| step.node.is_none()));
+        assert_eq!(Inspection::merged(Vec::new(), 0), None);
+    }
+
+    /// An answer is read back as it was written, and shown in lines that a person reads.
+    #[test]
+    fn an_answer_is_read_back_and_shown() {
+        let mut inspection = inspection(Some(true), vec![accepted(50_000, 60)]);
+        inspection.conclude(60_000);
+        let text = serde_json::to_string(&inspection).unwrap();
+        assert_eq!(serde_json::from_str::<Inspection>(&text).unwrap(), inspection);
+        let shown = inspection.to_string();
+        for line in [
+            "message       m: it waits; no node that answered has offered it",
+            "subscription  s: exists",
+            "user agent    u: not known to storage: it never subscribed, or it has ended",
+            "  1970-01-01T00:00:50.000Z  accepted      message=m  subscription=s  ttl=60",
+        ] {
+            assert!(shown.lines().any(|found| found == line), "{line}\n{shown}");
+        }
+    }
+
+    /// Times are written as RFC 3339 says, also around leap days and ends of years.
+    #[test]
+    fn times_are_rfc_3339() {
+        let rows = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_704_067_199_001, "2023-12-31T23:59:59.001Z"),
+            (1_795_953_600_000, "2026-11-29T12:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        for (ms, expected) in rows {
+            assert_eq!(time(ms), expected);
+        }
+    }
+}
