@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::Admin;
-use super::answers::{AdminResponse, error, json, storage_error};
 use super::listing::{self, Asked};
+use super::response::{AdminResponse, error, json, storage_error};
 use super::routes::Page;
 use super::token::{Denied, Guard};
 use crate::broker::SenderId;
@@ -156,7 +156,7 @@ impl Admin {
     async fn empty_queue(&self, action: &Action<'_>) -> Done {
         let user_agent = user_agent(action)?;
         let removed = self.broker.empty_queue(user_agent).await;
-        tracing::warn!(peer = %action.peer, %user_agent, removed = ?removed.as_ref().ok(), "admin action: empty a queue");
+        tracing::warn!(peer = %action.peer, %user_agent, removed = removed.as_ref().ok().copied().flatten(), "admin action: empty a queue");
         match removed.map_err(trouble)? {
             Some(messages) => Ok(json(StatusCode::OK, &json!({ "removed": messages }))),
             None => Err(refused(
@@ -234,7 +234,7 @@ fn trouble(trouble: StorageError) -> Box<AdminResponse> {
 /// 204 if there was something to act on, else 404 and why.
 fn there_was(was: bool, why_not: &str) -> Done {
     if was {
-        Ok(super::answers::empty(StatusCode::NO_CONTENT))
+        Ok(super::response::empty(StatusCode::NO_CONTENT))
     } else {
         Err(refused(StatusCode::NOT_FOUND, why_not))
     }

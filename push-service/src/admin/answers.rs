@@ -5,16 +5,15 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use push_protocol::{SubscriptionId, UserAgentId};
-use serde::Serialize;
 use serde_json::json;
 
 use super::actions::Action;
+use super::response::{AdminResponse, body, error, json, method_not_allowed, text};
 use super::routes::{self, Found, Missing, Page};
 use super::{Admin, Readiness};
 use crate::defaults;
@@ -22,12 +21,7 @@ use crate::metrics::{Certificate, Metrics};
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
 
-/// What is sent back to a probe or a person.
-pub(super) type AdminResponse = Response<Full<Bytes>>;
-
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The body of a request.
@@ -63,8 +57,8 @@ impl Admin {
             return denied;
         }
         let takes_body = matches!(route.page, Page::Inspect | Page::RefuseSender);
-        let body = match read(takes_body.then_some(body)).await {
-            Ok(body) => body,
+        let sent = match read(takes_body.then_some(body)).await {
+            Ok(sent) => sent,
             Err((status, why)) => return error(status, why),
         };
         if route.is_action {
@@ -72,12 +66,12 @@ impl Admin {
                 page: route.page,
                 segments,
                 query: head.uri.query().unwrap_or_default(),
-                body: &body,
+                body: &sent,
                 peer,
             };
             return self.act(&action).await;
         }
-        self.page(route.page, segments, &body).await
+        self.page(route.page, segments, &sent).await
     }
 
     async fn page(&self, page: Page, segments: &[&str], body: &str) -> AdminResponse {
@@ -235,21 +229,6 @@ fn version() -> AdminResponse {
     json(StatusCode::OK, &version)
 }
 
-fn method_not_allowed(allowed: &str) -> AdminResponse {
-    let mut answer = text(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("this path answers only {allowed}\n"),
-    );
-    if let Ok(allowed) = HeaderValue::from_str(allowed) {
-        answer.headers_mut().insert(ALLOW, allowed);
-    }
-    answer
-}
-
-fn text(status: StatusCode, words: impl Into<Bytes>) -> AdminResponse {
-    body(status, TEXT, words)
-}
-
 /// The body of a request as text, if there is one to be read; or why not.
 async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'static str)> {
     let Some(body) = body else {
@@ -266,35 +245,4 @@ async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'st
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is incomplete")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
-}
-
-/// Trouble with storage, as it is told.
-pub(super) fn storage_error(trouble: &StorageError) -> AdminResponse {
-    error(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string())
-}
-
-/// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> AdminResponse {
-    let mut answer = body(status, TEXT, "");
-    answer.headers_mut().remove(CONTENT_TYPE);
-    answer
-}
-
-pub(super) fn error(status: StatusCode, why: &str) -> AdminResponse {
-    json(status, &json!({ "error": why }))
-}
-
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
-    let mut text = serde_json::to_vec(value).expect("reports have only text, numbers and truth values");
-    text.push(b'\n');
-    body(status, JSON, text)
-}
-
-fn body(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> AdminResponse {
-    let mut answer = Response::new(Full::new(content.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }

@@ -9,8 +9,8 @@ use http::StatusCode;
 use push_protocol::{MessageId, SubscriptionId, UserAgentId};
 
 use super::Admin;
-use super::answers::{AdminResponse, error, json, storage_error};
 use super::inspection::{Inspection, Kind, ShownStep, State, Waiting};
+use super::response::{AdminResponse, error, json, storage_error};
 use crate::broker::Named;
 use crate::defaults::WAITING_STEP;
 use crate::history::{MessageNonce, Step};
@@ -165,11 +165,6 @@ impl Admin {
         } else if let Some(subscription) = target.subscription {
             waiting.retain(|one| one.subscription == subscription);
         }
-        let subscribed = target.subscription.map(|id| {
-            let id = id.to_string();
-            let known = report.iter().flat_map(|report| &report.subscriptions);
-            known.into_iter().any(|known| known.id == id)
-        });
         let mut inspection = Inspection {
             kind: target.kind,
             user_agent: user_agent.to_string(),
@@ -178,7 +173,7 @@ impl Admin {
             state: None,
             waits,
             receipt,
-            subscribed,
+            subscribed: None,
             report,
             waiting: waiting.iter().map(Waiting::of).collect(),
             steps: steps.iter().map(ShownStep::of).collect(),

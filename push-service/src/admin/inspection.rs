@@ -232,8 +232,13 @@ impl ShownStep {
 }
 
 impl Inspection {
-    /// Says what became of the message, from what storage says and from the steps. `now_ms` is the time.
+    /// Says what became of the message, and whether the subscription exists, from what storage says and from the steps. `now_ms`
+    /// is the time.
     pub(super) fn conclude(&mut self, now_ms: u64) {
+        self.subscribed = self.subscription.as_ref().map(|id| {
+            let known = self.report.iter().flat_map(|report| &report.subscriptions);
+            known.into_iter().any(|known| known.id == *id)
+        });
         self.state = self
             .message
             .as_deref()
@@ -484,7 +489,7 @@ mod tests {
             state: None,
             waits,
             receipt: None,
-            subscribed: Some(true),
+            subscribed: None,
             report: None,
             waiting: Vec::new(),
             steps,
@@ -607,7 +612,7 @@ mod tests {
         let shown = inspection.to_string();
         for line in [
             "message       m: it waits; no node that answered has offered it",
-            "subscription  s: exists",
+            "subscription  s: has ended, or never existed",
             "user agent    u: not known to storage: it never subscribed, or it has ended",
             "  1970-01-01T00:00:50.000Z  accepted      message=m  subscription=s  ttl=60",
         ] {

@@ -12,6 +12,7 @@ mod inspect;
 mod inspection;
 mod listing;
 mod readiness;
+mod response;
 mod routes;
 #[cfg(test)]
 mod tests;

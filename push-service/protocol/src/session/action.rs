@@ -131,7 +131,7 @@ pub enum CloseReason {
     /// The user agent or its address caused more work than its budget allows, and reading the channel slowly did not
     /// end that.
     OverBudget,
-    /// A monitor of a user agent that a healthy store doesn't know.
+    /// A user agent that a healthy store does not know: it monitors, or an operator has ended it.
     // R30-MON-17.
     Unknown,
     /// Everything that waited was offered, and no more was asked for.

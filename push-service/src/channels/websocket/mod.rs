@@ -180,7 +180,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
 
     /// Does what the session decided.
     fn perform(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
-        let mut busy = false;
+        let (mut busy, mut is_unknown) = (false, false);
         let mut actions = std::mem::take(&mut scratch.actions);
         for action in actions.drain(..) {
             busy = true;
@@ -198,11 +198,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
                     self.begin_end(closed_for(reason), false, now);
                 }
-                // A user agent knows what it unregisters. It learns at its next hello what others have ended.
-                Some(ChannelCommand::Ended(_)) | None => {}
+                // An operator has ended the user agent. Its next hello makes a new one of it.
+                Some(ChannelCommand::Ended(None)) => is_unknown = true,
+                // A user agent knows what it unregisters. No message tells of what an operator has ended.
+                Some(ChannelCommand::Ended(Some(_))) | None => {}
             }
         }
         scratch.actions = actions;
+        if is_unknown {
+            self.driver
+                .session
+                .close(CloseReason::Unknown, &mut scratch.actions);
+        }
         busy
     }
 }

@@ -8,7 +8,7 @@ use crate::wire::frame::FrameError;
 // WS-CLS-1.
 pub fn close_code(reason: CloseReason) -> u16 {
     match reason {
-        // The last two end monitors, and are never said on a WebSocket.
+        // The last one ends monitors, and is never said on a WebSocket.
         CloseReason::GoingAway | CloseReason::Unknown | CloseReason::CaughtUp => 1001,
         CloseReason::Protocol(_) => 1002,
         CloseReason::Binary => 1003,
@@ -30,7 +30,7 @@ pub fn close_code(reason: CloseReason) -> u16 {
 pub fn close_text(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::GoingAway => "this node is shutting down: connect again",
-        CloseReason::Unknown => "there is no such user agent",
+        CloseReason::Unknown => "this user agent is not known, or has been ended: connect again",
         CloseReason::CaughtUp => "no more messages wait",
         CloseReason::Protocol(what) | CloseReason::Malformed(what) => what,
         CloseReason::Binary => "binary messages are not supported: send JSON objects as text",
@@ -69,6 +69,7 @@ mod tests {
     fn codes() {
         let rows = [
             (CloseReason::GoingAway, 1001),
+            (CloseReason::Unknown, 1001),
             (CloseReason::Protocol("x"), 1002),
             (CloseReason::Binary, 1003),
             (CloseReason::NotUtf8, 1007),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use push_protocol::UserAgentIdentity;
 use push_protocol::capability::PushCapability;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::rig::{Rig, UserAgent, limits, name};
 use crate::defaults::{ANSWER_WITHIN, CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS, PING_BURST};
+use crate::storage::{Ending, Storage as _};
 
 /// A user agent with one subscription.
 async fn subscribed(rig: &Rig) -> (UserAgent, String, PushCapability) {
@@ -15,6 +17,18 @@ async fn subscribed(rig: &Rig) -> (UserAgent, String, PushCapability) {
     let uaid = agent.hello(None).await;
     let subscription = agent.register(1).await;
     (agent, uaid, subscription)
+}
+
+/// A user agent that an operator has ended is told so by the end of its channel. Its next hello makes a new one of it.
+#[tokio::test]
+async fn a_user_agent_that_was_ended_leaves() {
+    let rig = Rig::new();
+    let (mut agent, uaid, _) = subscribed(&rig).await;
+    let user_agent = UserAgentIdentity::parse(&uaid).unwrap().id();
+    assert!(rig.storage.end(user_agent, Ending::All).await.unwrap());
+    assert_eq!(agent.closed().await, 1001);
+    let mut agent = rig.connect();
+    assert_ne!(agent.hello(Some(&uaid)).await, uaid);
 }
 
 /// Pushes a message and receives it.
