@@ -80,6 +80,7 @@ fn explained(why: Refused) -> (&'static str, Option<&'static str>) {
             Some("limits.pushes_per_second, limits.pushes_burst")),
         Refused::QueueFull => ("the queue of a user agent is full", Some("limits.queue_messages, limits.queue_bytes")),
         Refused::SenderFull => ("too many bytes of one sender wait", Some("limits.sender_bytes")),
+        Refused::SenderRefused => ("an operator refuses the sender's key for a while; GET /senders on the admin listener lists them", None),
         Refused::StoreFull => ("the store is almost full", Some("limits.store_bytes")),
         Refused::TooManySubscriptions => ("a user agent has as many subscriptions as it may",
             Some("limits.subscriptions_per_user_agent")),
