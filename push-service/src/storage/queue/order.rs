@@ -113,11 +113,16 @@ impl UserAgent {
 mod tests {
     use std::time::Duration;
 
+    use push_protocol::Ttl;
+
+    use super::super::enqueue::newcomer_bytes;
     use super::*;
+    use crate::defaults::EVICTIONS_PER_STEP;
     use crate::storage::Retention;
     use crate::storage::clock::Now;
-    use crate::storage::contract::{enqueue, name, subscribe};
-    use crate::storage::{Enqueue, Enqueued, QueueLimits};
+    use crate::storage::contract::model::Dice;
+    use crate::storage::contract::{enqueue, name, subscribe, topic};
+    use crate::storage::{Enqueue, Enqueued, QueueLimits, Removal};
 
     /// PR-43: a long queue that is full has an order, and keeps it while it is long; pushes to a queue with room, and the
     /// end of a subscription that has no messages, make none.
@@ -158,6 +163,173 @@ mod tests {
             );
             let order = queue.order.as_ref().expect("the queue is full");
             assert_eq!(order.victims.len(), full);
+        }
+    }
+
+    /// PR-23 and PR-30 by hand: which messages have to go for a newcomer, expired ones and victims; `None`: it is refused.
+    fn by_hand(
+        queue: &UserAgent,
+        request: &Enqueue,
+        now: Now,
+    ) -> Option<(Vec<MessageNumber>, Vec<MessageNumber>)> {
+        let replaced = |w: &Waiting| request.topic.is_some() && w.topic.as_deref() == request.topic.as_ref();
+        let all = queue.waiting.all();
+        let mut left: Vec<_> = all
+            .filter(|w| w.subscription != request.subscription || !replaced(w))
+            .collect();
+        left.sort_by_key(|w| (w.expires_at_ms, w.id.number));
+        let newcomer = newcomer_bytes(request);
+        let bytes = |left: &[&Waiting]| left.iter().map(|w| w.counted_bytes()).sum::<u64>();
+        let fits = |left: &[&Waiting]| {
+            left.len() < request.queue_limits.messages as usize
+                && bytes(left) + newcomer <= request.queue_limits.bytes
+        };
+        let (mut expired, mut evicted) = (Vec::new(), Vec::new());
+        while !fits(&left) && expired.len() < EVICTIONS_PER_STEP && left.first()?.has_expired(now.ms()) {
+            expired.push(left.remove(0).id.number);
+        }
+        while !fits(&left) {
+            if expired.len() + evicted.len() == EVICTIONS_PER_STEP {
+                return None;
+            }
+            let share = |id: SubscriptionId| {
+                let own: Vec<_> = left.iter().filter(|w| w.subscription == id).copied().collect();
+                bytes(&own) + if id == request.subscription { newcomer } else { 0 }
+            };
+            let ids = queue.subscriptions.iter().map(|s| s.id);
+            let largest = ids.max_by_key(|id| (share(*id), Reverse(*id)))?;
+            let own = left.iter().enumerate().filter(|(_, w)| w.subscription == largest);
+            let (at, victim) = own.min_by_key(|(_, w)| (w.urgency, w.id.number))?;
+            if largest == request.subscription && request.urgency < victim.urgency {
+                return None;
+            }
+            evicted.push(victim.id.number);
+            left.remove(at);
+        }
+        Some((expired, evicted))
+    }
+
+    /// The order as it has to be, and that it is there only while the queue is long.
+    fn check(queue: &UserAgent) {
+        let Some(order) = &queue.order else { return };
+        assert!(queue.waiting.len() >= ORDER_BELOW);
+        let all = || queue.waiting.all();
+        assert!(
+            order
+                .victims
+                .iter()
+                .copied()
+                .eq(all().map(victim).collect::<BTreeSet<_>>())
+        );
+        let expiries: BTreeSet<_> = all().map(|w| (w.expires_at_ms, w.id.number)).collect();
+        assert_eq!(order.expiries, expiries);
+        let shares = queue.subscriptions.iter().filter(|s| s.share.messages > 0);
+        let shares: BTreeSet<_> = shares.map(|s| (Reverse(s.share.bytes), s.id)).collect();
+        assert_eq!(order.shares, shares);
+    }
+
+    /// PR-23, PR-43: short and long queues evict what the rule says, message by message; and the order of a long one has exactly what
+    /// waits, whatever comes and goes.
+    #[test]
+    fn the_rule_is_kept_message_by_message() {
+        let (mut dice, _) = Dice::seeded();
+        let day = Retention::from(Duration::from_secs(86_400));
+        let mut made_room = [0, 0, 0];
+        for round in 0..80 {
+            let mut queue = UserAgent::default();
+            let mut ms = 1_700_000_000_000;
+            let mut known = Vec::new();
+            for n in 1..=3 {
+                queue.subscribe(&subscribe(1, n), day, Now { us: ms * 1_000 });
+            }
+            for nonce in 0..60 {
+                ms += dice.below(400);
+                let now = Now { us: ms * 1_000 };
+                let total = queue.total();
+                // Room for all of it, or for much less.
+                let less = if dice.below(4) > 0 {
+                    0
+                } else {
+                    dice.below(20) as u32
+                };
+                let request = Enqueue {
+                    nonce,
+                    ttl: Ttl::from_secs([1, 3, 60, 60][dice.below(4) as usize]),
+                    urgency: Urgency::ALL[dice.below(4) as usize],
+                    topic: topic("one").filter(|_| dice.below(8) == 0),
+                    queue_limits: QueueLimits {
+                        messages: (total.messages + 1)
+                            .saturating_sub(less)
+                            .min(8 + round / 2)
+                            .max(1),
+                        bytes: (total.bytes + 60).saturating_sub(dice.below(200)).max(400),
+                    },
+                    ..enqueue(1, 1 + dice.below(3) as u8, &vec![7; dice.below(60) as usize])
+                };
+                let before: Vec<_> = queue.waiting.all().map(|w| w.id.number).collect();
+                let (was_ordered, was_long) = (queue.order.is_some(), before.len() >= ORDER_FROM);
+                let expected = by_hand(&queue, &request, now);
+                match (queue.enqueue(request, day, now).outcome, expected) {
+                    (Enqueued::Stored { id, evicted, .. }, Some((expired, victims))) => {
+                        let left: Vec<_> = queue.waiting.all().map(|w| w.id.number).collect();
+                        let gone = before.iter().filter(|number| !left.contains(number)).count();
+                        assert!(expired.iter().chain(&victims).all(|gone| !left.contains(gone)));
+                        assert!(gone <= expired.len() + victims.len() + 1, "or a topic's");
+                        assert_eq!(evicted as usize, victims.len());
+                        made_room[0] += expired.len();
+                        made_room[1] += victims.len();
+                        known.push(id);
+                    }
+                    (Enqueued::QueueFull, None) => made_room[2] += 1,
+                    (outcome, expected) => panic!("{outcome:?}, by hand {expected:?}"),
+                }
+                assert!(was_ordered || was_long || queue.order.is_none(), "it is short");
+                check(&queue);
+                if dice.below(3) == 0 {
+                    let id = known[dice.below(known.len() as u64) as usize];
+                    queue.acknowledge(&[id], Removal::Acknowledged, None, now);
+                    check(&queue);
+                }
+            }
+        }
+        assert!(made_room.iter().all(|count| *count > 20), "{made_room:?}");
+    }
+
+    /// PR-43: the order is given up when the queue is short again, and not before.
+    #[test]
+    fn a_short_queue_has_no_order() {
+        let now = Now {
+            us: 1_700_000_000_000_000,
+        };
+        let day = Retention::from(Duration::from_secs(86_400));
+        let mut queue = UserAgent::default();
+        queue.subscribe(&subscribe(1, 1), day, now);
+        let mut ids = Vec::new();
+        for n in 0..ORDER_FROM {
+            assert!(queue.order.is_none());
+            let stored = queue.enqueue(enqueue(1, 1, &n.to_be_bytes()), day, now).outcome;
+            let Enqueued::Stored { id, .. } = stored else {
+                panic!("{stored:?}")
+            };
+            ids.push(id);
+            if n + 1 < ORDER_FROM {
+                queue.order_if_long();
+            }
+        }
+        queue.order_if_long();
+        let mut bytes = queue.order.as_ref().expect("it is long").bytes();
+        for left in (0..ORDER_FROM).rev() {
+            let id = ids.pop().expect("it waits");
+            queue.acknowledge(&[id], Removal::Acknowledged, None, now);
+            assert_eq!(queue.order.is_some(), left >= ORDER_BELOW, "{left}");
+            if let Some(order) = &queue.order {
+                let message =
+                    size_of::<(SubscriptionId, Urgency, MessageNumber)>() + size_of::<(u64, MessageNumber)>();
+                assert_eq!(bytes - order.bytes(), message);
+                bytes = order.bytes();
+                let share = size_of::<(Reverse<u64>, SubscriptionId)>();
+                assert_eq!(bytes, left * message + share);
+            }
         }
     }
 }

@@ -361,3 +361,55 @@ impl Tables {
             .sort_unstable_by_key(|expected| Reverse(expected.number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory that is in use is counted, entry by entry. An empty state takes none.
+    #[test]
+    fn bytes_are_those_of_the_entries() {
+        let (one, other) = (UserAgentId([1; 16]), UserAgentId([2; 16]));
+        let mut state = ReceiptState::default();
+        assert_eq!(state.bytes(), 0);
+        let id = |number| MessageId {
+            number: MessageNumber(number),
+            nonce: number,
+        };
+        let expectation = |number| Expectation {
+            number: MessageNumber(FIRST_RECEIPT_NUMBER.0 + number),
+            user_agent: other,
+            nonce: number,
+            dialect: Dialect::Rfc8030,
+            sealed_by: KeyId(3),
+            deadline_ms: 7,
+        };
+        let passing = |number| PassingMessage {
+            number: MessageNumber(FIRST_RECEIPT_NUMBER.0 + number),
+            nonce: number,
+            subscription: SubscriptionId([1; 8]),
+            receipts: one,
+            until_ms: 7,
+        };
+        let mut expected = size_of::<Tables>();
+        for number in 1..=3 {
+            state.request(id(number), one);
+            expected += size_of::<(MessageNumber, Requested)>();
+            assert_eq!(state.bytes(), expected);
+        }
+        for number in 4..=6 {
+            let entry = passing(number).ended(ReceiptOutcome::GivenUp);
+            state.insert_outbox(MessageNumber(number), entry);
+            expected += size_of::<(MessageNumber, OutboxEntry)>();
+            assert_eq!(state.bytes(), expected);
+            state.load_passing(passing(number));
+            expected += size_of::<PassingMessage>();
+            assert_eq!(state.bytes(), expected);
+            for is_owed in [true, false] {
+                state.add_expectation(expectation(number), is_owed);
+                expected += size_of::<Expectation>();
+                assert_eq!(state.bytes(), expected);
+            }
+        }
+    }
+}

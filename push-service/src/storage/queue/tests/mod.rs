@@ -1,6 +1,7 @@
 //! The decision core by itself: its changes are its state, and its rules hold at their bounds.
 
 mod bounds;
+mod parts;
 mod replay;
 
 use std::time::Duration;
