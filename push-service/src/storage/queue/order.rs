@@ -234,8 +234,8 @@ mod tests {
     fn the_rule_is_kept_message_by_message() {
         let (mut dice, _) = Dice::seeded();
         let day = Retention::from(Duration::from_secs(86_400));
-        let mut made_room = [0, 0, 0];
-        for round in 0..80 {
+        let (mut expirations, mut evictions, mut refusals, mut several) = (0, 0, 0, 0);
+        for _ in 0..80 {
             let mut queue = UserAgent::default();
             let mut ms = 1_700_000_000_000;
             let mut known = Vec::new();
@@ -246,23 +246,17 @@ mod tests {
                 ms += dice.below(400);
                 let now = Now { us: ms * 1_000 };
                 let total = queue.total();
-                // Room for all of it, or for much less.
-                let less = if dice.below(4) > 0 {
-                    0
-                } else {
-                    dice.below(20) as u32
-                };
+                // Room for all of it, or for a few messages less.
+                let less = [0, 0, 0, 2][dice.below(4) as usize];
+                let less_bytes = [0, 0, 0, 400][dice.below(4) as usize];
                 let request = Enqueue {
                     nonce,
                     ttl: Ttl::from_secs([1, 3, 60, 60][dice.below(4) as usize]),
                     urgency: Urgency::ALL[dice.below(4) as usize],
                     topic: topic("one").filter(|_| dice.below(8) == 0),
                     queue_limits: QueueLimits {
-                        messages: (total.messages + 1)
-                            .saturating_sub(less)
-                            .min(8 + round / 2)
-                            .max(1),
-                        bytes: (total.bytes + 60).saturating_sub(dice.below(200)).max(400),
+                        messages: (total.messages + 1).saturating_sub(less).clamp(2, 24),
+                        bytes: (total.bytes + 200).saturating_sub(less_bytes).max(400),
                     },
                     ..enqueue(1, 1 + dice.below(3) as u8, &vec![7; dice.below(60) as usize])
                 };
@@ -276,23 +270,25 @@ mod tests {
                         assert!(expired.iter().chain(&victims).all(|gone| !left.contains(gone)));
                         assert!(gone <= expired.len() + victims.len() + 1, "or a topic's");
                         assert_eq!(evicted as usize, victims.len());
-                        made_room[0] += expired.len();
-                        made_room[1] += victims.len();
+                        expirations += expired.len();
+                        evictions += victims.len();
+                        several += usize::from(was_long && victims.len() > 1);
                         known.push(id);
                     }
-                    (Enqueued::QueueFull, None) => made_room[2] += 1,
+                    (Enqueued::QueueFull, None) => refusals += 1,
                     (outcome, expected) => panic!("{outcome:?}, by hand {expected:?}"),
                 }
                 assert!(was_ordered || was_long || queue.order.is_none(), "it is short");
                 check(&queue);
-                if dice.below(3) == 0 {
+                if dice.below(6) == 0 {
                     let id = known[dice.below(known.len() as u64) as usize];
                     queue.acknowledge(&[id], Removal::Acknowledged, None, now);
                     check(&queue);
                 }
             }
         }
-        assert!(made_room.iter().all(|count| *count > 20), "{made_room:?}");
+        let counts = [expirations, evictions, refusals, several];
+        assert!(counts.iter().all(|count| *count > 20), "{counts:?}");
     }
 
     /// PR-43: the order is given up when the queue is short again, and not before.
