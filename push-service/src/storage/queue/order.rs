@@ -166,30 +166,30 @@ mod tests {
         }
     }
 
-    /// PR-23 and PR-30 by hand: which messages have to go for a newcomer, expired ones and victims; `None`: it is refused.
-    fn by_hand(
-        queue: &UserAgent,
-        request: &Enqueue,
-        now: Now,
-    ) -> Option<(Vec<MessageNumber>, Vec<MessageNumber>)> {
-        let replaced = |w: &Waiting| request.topic.is_some() && w.topic.as_deref() == request.topic.as_ref();
-        let all = queue.waiting.all();
-        let mut left: Vec<_> = all
-            .filter(|w| w.subscription != request.subscription || !replaced(w))
-            .collect();
+    /// PR-23 and PR-30 by hand: the messages that leave for a newcomer, replaced and expired ones and victims, and how many of them are
+    /// victims; `None`: it is refused.
+    fn by_hand(queue: &UserAgent, request: &Enqueue, now: Now) -> Option<(Vec<MessageNumber>, usize)> {
+        let is_replaced = |w: &&Waiting| {
+            w.subscription == request.subscription
+                && request.topic.is_some()
+                && w.topic.as_deref() == request.topic.as_ref()
+        };
+        let (replaced, mut left): (Vec<_>, Vec<_>) = queue.waiting.all().partition(is_replaced);
+        let mut gone: Vec<_> = replaced.iter().map(|w| w.id.number).collect();
         left.sort_by_key(|w| (w.expires_at_ms, w.id.number));
         let newcomer = newcomer_bytes(request);
         let bytes = |left: &[&Waiting]| left.iter().map(|w| w.counted_bytes()).sum::<u64>();
+        let limits = request.queue_limits;
         let fits = |left: &[&Waiting]| {
-            left.len() < request.queue_limits.messages as usize
-                && bytes(left) + newcomer <= request.queue_limits.bytes
+            left.len() < limits.messages as usize && bytes(left) + newcomer <= limits.bytes
         };
-        let (mut expired, mut evicted) = (Vec::new(), Vec::new());
-        while !fits(&left) && expired.len() < EVICTIONS_PER_STEP && left.first()?.has_expired(now.ms()) {
-            expired.push(left.remove(0).id.number);
+        let (mut expired, mut evicted) = (0, 0);
+        while !fits(&left) && expired < EVICTIONS_PER_STEP && left.first()?.has_expired(now.ms()) {
+            gone.push(left.remove(0).id.number);
+            expired += 1;
         }
         while !fits(&left) {
-            if expired.len() + evicted.len() == EVICTIONS_PER_STEP {
+            if expired + evicted == EVICTIONS_PER_STEP {
                 return None;
             }
             let share = |id: SubscriptionId| {
@@ -203,10 +203,11 @@ mod tests {
             if largest == request.subscription && request.urgency < victim.urgency {
                 return None;
             }
-            evicted.push(victim.id.number);
-            left.remove(at);
+            gone.push(left.remove(at).id.number);
+            evicted += 1;
         }
-        Some((expired, evicted))
+        gone.sort_unstable();
+        Some((gone, evicted))
     }
 
     /// The order as it has to be, and that it is there only while the queue is long.
@@ -260,19 +261,22 @@ mod tests {
                     },
                     ..enqueue(1, 1 + dice.below(3) as u8, &vec![7; dice.below(60) as usize])
                 };
-                let before: Vec<_> = queue.waiting.all().map(|w| w.id.number).collect();
+                let mut before: Vec<_> = queue.waiting.all().map(|w| w.id.number).collect();
+                before.sort_unstable();
                 let (was_ordered, was_long) = (queue.order.is_some(), before.len() >= ORDER_FROM);
                 let expected = by_hand(&queue, &request, now);
                 match (queue.enqueue(request, day, now).outcome, expected) {
-                    (Enqueued::Stored { id, evicted, .. }, Some((expired, victims))) => {
-                        let left: Vec<_> = queue.waiting.all().map(|w| w.id.number).collect();
-                        let gone = before.iter().filter(|number| !left.contains(number)).count();
-                        assert!(expired.iter().chain(&victims).all(|gone| !left.contains(gone)));
-                        assert!(gone <= expired.len() + victims.len() + 1, "or a topic's");
-                        assert_eq!(evicted as usize, victims.len());
-                        expirations += expired.len();
-                        evictions += victims.len();
-                        several += usize::from(was_long && victims.len() > 1);
+                    (
+                        Enqueued::Stored {
+                            id, evicted, expired, ..
+                        },
+                        Some((gone, victims)),
+                    ) => {
+                        before.retain(|number| queue.waiting.get(*number).is_none());
+                        assert_eq!((before, evicted as usize), (gone, victims));
+                        expirations += expired;
+                        evictions += evicted;
+                        several += u32::from(was_long && evicted > 1);
                         known.push(id);
                     }
                     (Enqueued::QueueFull, None) => refusals += 1,
