@@ -194,10 +194,6 @@ pub const UNWANTED_BODY_BYTES: usize = 16 * 1024;
 /// How long such a body is waited for: its refusal waits too. Chosen: a body follows its head at once, or is long.
 pub const UNWANTED_BODY_WITHIN: Duration = Duration::from_millis(500);
 
-/// For how long a line of the log that any peer can cause is not repeated. Chosen: an operator who looks at the log for a
-/// minute sees it, and a flood of refusals makes it no larger than a megabyte in a day.
-pub const SAME_LINE_AFTER: Duration = MINUTE;
-
 /// From the accepted connection to the end of the TLS handshake. Chosen: as [`HEADER_WITHIN`], for the same reason.
 pub const TLS_HANDSHAKE_WITHIN: Duration = SECOND.saturating_mul(10);
 

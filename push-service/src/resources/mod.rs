@@ -43,7 +43,7 @@ pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push
 use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
-use crate::defaults::SAME_LINE_AFTER;
+use crate::defaults::REFUSAL_LINE_EVERY;
 use crate::logging::Seldom;
 use crate::metrics::{Label as _, Metrics};
 use crate::tls::Challenges;
@@ -93,7 +93,7 @@ impl Resources {
             body_bytes: limits.body_bytes,
             body_within: limits.body_within,
             challenges: None,
-            other_audience: Seldom::every(SAME_LINE_AFTER),
+            other_audience: Seldom::every(REFUSAL_LINE_EVERY),
         }
     }
 

@@ -123,6 +123,31 @@ async fn a_wrong_token_is_refused() {
     agent.receives("good").await;
 }
 
+/// V-CLM-1: a sender that names another audience is told ours, and the log says once that public_url may be wrong.
+#[tokio::test]
+async fn a_wrong_audience_is_told_ours() {
+    let node = Node::start(Settings::new()).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
+    let subscription = agent.subscribe(None).await;
+    let (signer, mut server) = (
+        Signer::generate(),
+        Http::connect(&node.connector()).await.unwrap(),
+    );
+    let authorization = signer.authorization("https://push.other.example");
+    for _ in 0..3 {
+        let push = Push::new(&subscription.push_resource, "x").header("authorization", &authorization);
+        let answer = server.push(&push).await;
+        is_refused(&answer, "another audience");
+        let ours = format!("set it to {},", node.public_url());
+        assert!(answer.text().contains(&ours), "{}", answer.text());
+        assert!(!answer.text().contains("other.example"), "{}", answer.text());
+    }
+    let words = ["aud names another origin", "public_url is not", node.public_url()];
+    let line = node.log().wait_for_line(&words).await.expect("a line");
+    assert!(!line.contains("other.example"), "{line}");
+    assert_eq!(node.log().text().matches(words[0]).count(), 1);
+}
+
 /// V-LEG-1, V-LEG-2: the scheme of the drafts opens a restricted subscription too; without its key it is malformed.
 #[tokio::test]
 async fn the_legacy_scheme_is_understood() {

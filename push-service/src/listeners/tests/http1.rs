@@ -76,6 +76,33 @@ async fn a_refused_request_keeps_its_connection() {
     }
 }
 
+/// RFC 9110 §9.3.7: HAProxy's default check of a server, in both versions of HTTP in which it sends it, and the same for the
+/// server as a whole.
+#[tokio::test]
+async fn a_load_balancer_s_check_is_answered() {
+    let node = Node::start().await;
+    for (request, allow) in [
+        ("OPTIONS / HTTP/1.0\r\n\r\n", "allow: get, head, options\r\n"),
+        (
+            "OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "allow: get, head, options\r\n",
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+            "allow: delete, get, head, options, post\r\n",
+        ),
+    ] {
+        let mut peer = node.peer().await;
+        peer.say(request).await;
+        let answer = peer.hear().await;
+        assert!(
+            answer.starts_with("http/1.1 204 ") || answer.starts_with("http/1.0 204 "),
+            "{request}: {answer}"
+        );
+        assert!(answer.contains(allow), "{request}: {answer}");
+    }
+}
+
 /// WP-5, R30-MSG-5: a body that says that it is too long is not asked for, and the connection ends after the answer, so
 /// that it is never read as a request.
 #[tokio::test]
