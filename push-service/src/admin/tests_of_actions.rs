@@ -50,7 +50,10 @@ impl Rig {
 
     async fn ask(&self, request: &str, token: Option<&str>, body: &str) -> (StatusCode, Value) {
         let (method, path) = request.split_once(' ').unwrap();
-        let mut builder = Request::builder().method(method).uri(path);
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1");
         if let Some(token) = token {
             builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -229,7 +232,10 @@ async fn a_sender_is_refused_for_a_while() {
     assert_eq!(rig.act(&by_key, "").await.0, 404);
     assert_eq!(push_as(&sender, Dialect::Webpush).await.status, 201);
     assert_eq!(rig.act("POST /senders/xyz/refusal", "1h").await.0, 400);
-    let metrics = Request::get("/metrics").body(Full::<Bytes>::default()).unwrap();
+    let metrics = Request::get("/metrics")
+        .header("host", "127.0.0.1")
+        .body(Full::<Bytes>::default())
+        .unwrap();
     let metrics = rig.admin.answer(metrics, PEER).await.into_body();
     let metrics = String::from_utf8(metrics.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let line = format!("push_service_sender_pushes_total{{sender=\"{name}\"}} 2");

@@ -38,7 +38,7 @@ pub(super) fn inspect(what: &str, named: &[String], configured: &[SocketAddr], f
     let asked = std::thread::scope(|scope| {
         let ask_one = |(name, addresses): (String, Vec<SocketAddr>)| {
             let what = &what;
-            scope.spawn(move || (ask(&addresses, &name, what), name))
+            scope.spawn(move || (ask(&addresses, what), name))
         };
         let asked: Vec<_> = nodes.into_iter().map(ask_one).collect();
         let answered = asked.into_iter().map(std::thread::ScopedJoinHandle::join);
@@ -110,8 +110,8 @@ fn nodes(named: &[String], configured: &[SocketAddr]) -> Result<Vec<(String, Vec
 }
 
 /// Asks one node. The error is a sentence.
-fn ask(addresses: &[SocketAddr], host: &str, what: &str) -> Result<Inspection, String> {
-    let answer = exchange(addresses, host, what).map_err(|error| match error.kind() {
+fn ask(addresses: &[SocketAddr], what: &str) -> Result<Inspection, String> {
+    let answer = exchange(addresses, what).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
         _ => error.to_string(),
     })?;
@@ -127,8 +127,10 @@ fn ask(addresses: &[SocketAddr], host: &str, what: &str) -> Result<Inspection, S
 }
 
 /// One request over plain TCP, and all that comes back.
-fn exchange(addresses: &[SocketAddr], host: &str, what: &str) -> io::Result<Vec<u8>> {
+fn exchange(addresses: &[SocketAddr], what: &str) -> io::Result<Vec<u8>> {
     let mut stream = connect(addresses, INSPECT_WITHIN)?;
+    // The listener answers under its address, whatever name was used to find it.
+    let host = stream.peer_addr()?;
     stream.set_read_timeout(Some(INSPECT_WITHIN))?;
     stream.set_write_timeout(Some(INSPECT_WITHIN))?;
     write!(

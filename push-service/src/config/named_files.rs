@@ -46,6 +46,7 @@ fn named(config: &Config) -> Vec<NamedFile<'_>> {
         ("tls.directory", &tls.directory, true),
         ("tls.acme.ca", &tls.acme.ca, false),
         ("storage.redis.ca", &config.storage.redis.ca, false),
+        ("admin.token_file", &config.admin.token_file, false),
     ];
     let named = files.into_iter().filter_map(|(key, path, is_directory)| {
         Some(NamedFile {
@@ -87,6 +88,7 @@ mod tests {
         config.tls.directory = nowhere();
         config.tls.acme.ca = nowhere();
         config.storage.redis.ca = nowhere();
+        config.admin.token_file = nowhere();
         let faults = faults(&config, &mut Unsure::default());
 
         let mut items = Vec::new();

@@ -38,6 +38,12 @@ macro_rules! keys {
 
 const GROUPS: &[Group] = &[
     Group {
+        keys: keys![admin.token_file],
+        is_idle: |config| config.listen.admin.is_empty(),
+        why: "listen.admin is empty, so no action can be asked for: set listen.admin, or remove it",
+        because_of: &["listen.admin"],
+    },
+    Group {
         keys: keys![
             tls.certificate,
             tls.key,
@@ -230,6 +236,7 @@ mod tests {
     /// Each key: a value that is not its default, and settings beside it under which it has no effect. The last column is what
     /// makes it effective.
     const ROWS: &[(&str, &str, &str, &str)] = &[
+        ("admin.token_file", "'token'", "listen.admin = []", ""),
         (
             "tls.certificate",
             "'a.pem'",

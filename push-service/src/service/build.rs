@@ -176,7 +176,7 @@ pub(super) async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceE
 }
 
 /// Who may act on the admin listener.
-async fn actions(config: &Config) -> Result<Actions, ServiceError> {
+pub(super) async fn actions(config: &Config) -> Result<Actions, ServiceError> {
     let file = config.admin.token_file.clone();
     let made = tokio::task::spawn_blocking(move || Guard::new(file)).await;
     let guard = made.map_err(|error| sentence("admin.token_file", &error))?;

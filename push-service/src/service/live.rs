@@ -39,6 +39,11 @@ pub async fn check_live(examined: &Examined) -> LiveCheck {
     }
     certificates(examined, &mut found.faults).await;
     ports(examined, &mut found.faults).await;
+    if examined.is_sure_of(&["admin.token_file"])
+        && let Err(error) = build::actions(config).await
+    {
+        found.faults.push(error.to_string());
+    }
     let of_storage = [
         "storage.url",
         "storage.redis.ca",
