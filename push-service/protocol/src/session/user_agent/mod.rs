@@ -341,10 +341,10 @@ impl UserAgent {
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         match &self.phase {
             Phase::Connecting { until } if *until <= now => {
-                self.disconnect(DisconnectReason::NotOpened, now, out)
+                self.disconnect(DisconnectReason::NotOpened, now, out);
             }
             Phase::Greeting { until, .. } if *until <= now => {
-                self.disconnect(DisconnectReason::NoAnswer, now, out)
+                self.disconnect(DisconnectReason::NoAnswer, now, out);
             }
             Phase::Waiting { until, .. } if *until <= now && self.stopping.is_none() => {
                 self.connect(now, out);
