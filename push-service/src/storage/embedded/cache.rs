@@ -24,7 +24,7 @@ use super::store;
 use super::writer::StepWrites;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
 use crate::storage::by_user_agent::ByUserAgent;
-use crate::storage::queue::{Subscription, UserAgent, Waiting};
+use crate::storage::queue::{IndexEntry, Subscription, UserAgent};
 use crate::storage::{Seat, StorageError};
 
 type Loaded = Result<(), StorageError>;
@@ -257,7 +257,7 @@ impl Shard {
 fn bytes_of(state: &UserAgent) -> usize {
     let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<CachedAgent>();
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
-    let waiting = state.waiting.len() * size_of::<Waiting>();
+    let waiting = state.waiting.len() * size_of::<IndexEntry>();
     let ended = state.to_free.len() * size_of::<MessageNumber>();
     let order = state.order.as_ref().map_or(0, |order| order.bytes());
     entry + subscriptions + waiting + order + ended + state.receipt_state.bytes()
@@ -315,7 +315,7 @@ mod tests {
                     number: MessageNumber(number),
                     nonce: 0,
                 };
-                state.waiting.insert(Waiting {
+                state.waiting.insert(IndexEntry {
                     id,
                     subscription: push_protocol::SubscriptionId([0; 8]),
                     expires_at_ms,

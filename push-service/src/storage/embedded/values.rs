@@ -12,7 +12,7 @@ use push_protocol::{
 
 use crate::defaults::STORE_SEPARATE_BODY_BYTES;
 use crate::storage::portable::PortableMessage;
-use crate::storage::queue::{Expectation, OutboxEntry, PassingMessage, Stored, UserAgent, Waiting};
+use crate::storage::queue::{Expectation, IndexEntry, OutboxEntry, PassingMessage, Stored, UserAgent};
 use crate::storage::spelling::{Fields, Unreadable, put_content_header, put_text};
 use crate::storage::{RECEIPTS, SenderTag};
 
@@ -283,8 +283,8 @@ impl DecodedMessage {
     }
 
     /// Its entry in the index.
-    pub(super) fn waiting(&self) -> Waiting {
-        Waiting {
+    pub(super) fn waiting(&self) -> IndexEntry {
+        IndexEntry {
             id: self.message.id,
             subscription: self.message.subscription,
             expires_at_ms: self.expires_at_ms,

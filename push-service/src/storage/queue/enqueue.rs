@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionName, Ttl};
 
-use super::index::{Waiting, count, counted_bytes};
+use super::index::{IndexEntry, count, counted_bytes};
 use super::{Bucket, Changes, Leaving, Now, PassingMessage, Step, Stored, Subscription, UserAgent, millis};
 use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
 use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, RemovalReason, Retention, WakeUp};
@@ -129,7 +129,7 @@ impl UserAgent {
             sender,
             message,
         };
-        let waiting = Waiting::of(&stored);
+        let waiting = IndexEntry::of(&stored);
         changes.add_to_gauges(&waiting);
         self.put_in(waiting, receipts);
         changes.stored = Some(stored);

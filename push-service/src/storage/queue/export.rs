@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use push_protocol::{MessageNumber, ReceiptOutcome, Urgency, UserAgentId};
 
-use super::{Expectation, Now, OutboxEntry, Subscription, UserAgent, Waiting};
+use super::{Expectation, IndexEntry, Now, OutboxEntry, Subscription, UserAgent};
 use crate::storage::MessageEnd;
 use crate::storage::portable::{
     ExportPage, ExportPosition, Portable, PortableExpectation, PortableMessage, PortableSubscription,
@@ -12,7 +12,7 @@ use crate::storage::portable::{
 
 /// What a queue holds beside the record.
 enum Item<'a> {
-    Message(&'a Waiting),
+    Message(&'a IndexEntry),
     Ended(OutboxEntry),
     Expectation(&'a Expectation),
 }
@@ -173,7 +173,7 @@ impl Subscription {
     }
 }
 
-impl Waiting {
+impl IndexEntry {
     /// As it is exported, if its body is in memory.
     fn portable(&self, receipts: Option<UserAgentId>) -> Option<PortableMessage> {
         let message = self.message.as_deref()?;

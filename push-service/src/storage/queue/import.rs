@@ -8,8 +8,8 @@ use push_protocol::PushMessage;
 use push_protocol::capability::KeyId;
 
 use super::{
-    Changes, Expectation, FIRST_RECEIPT_NUMBER, Now, OutboxEntry, Share, Step, Stored, Subscription,
-    UserAgent, Waiting,
+    Changes, Expectation, FIRST_RECEIPT_NUMBER, IndexEntry, Now, OutboxEntry, Share, Step, Stored,
+    Subscription, UserAgent,
 };
 use crate::storage::portable::{Portable, PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::{Imported, MessageEnd, PASSING_WITH_RECEIPT, RECEIPTS};
@@ -127,7 +127,7 @@ impl UserAgent {
             receipts: arriving.receipts,
             sender: arriving.sender,
         };
-        let waiting = Waiting::of(&stored);
+        let waiting = IndexEntry::of(&stored);
         changes.add_to_gauges(&waiting);
         self.put_in(waiting, arriving.receipts);
         self.mark_used(changes);

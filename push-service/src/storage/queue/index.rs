@@ -13,9 +13,9 @@ use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic
 use super::{RemovalReason, RemovedMessage, SenderTag, Stored, WaitingMessage};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
-/// A message that waits.
+/// A message that waits: what the index has of it.
 #[derive(Clone, Debug)]
-pub(in crate::storage) struct Waiting {
+pub(in crate::storage) struct IndexEntry {
     pub(in crate::storage) id: MessageId,
     pub(in crate::storage) subscription: SubscriptionId,
     pub(in crate::storage) expires_at_ms: u64,
@@ -30,7 +30,7 @@ pub(in crate::storage) struct Waiting {
     pub(in crate::storage) sender: Option<SenderTag>,
 }
 
-impl Waiting {
+impl IndexEntry {
     /// The entry of a message that joins the queue.
     pub(super) fn of(stored: &Stored) -> Self {
         let message = &stored.message;
@@ -94,7 +94,7 @@ pub(in crate::storage) struct Index(Option<Box<Lanes>>);
 
 #[derive(Default, Debug)]
 struct Lanes {
-    by_urgency: [VecDeque<Waiting>; 4],
+    by_urgency: [VecDeque<IndexEntry>; 4],
     by_topic: HashMap<(SubscriptionId, Topic), MessageNumber>,
     /// **Invariant:** not later than the earliest expiry of any entry. May be earlier, after removals.
     earliest_expiry_ms: u64,
@@ -106,7 +106,7 @@ impl Index {
     }
 
     /// Adds an entry; its number need not be the highest, so that an index can be loaded in any order.
-    pub(in crate::storage) fn insert(&mut self, waiting: Waiting) {
+    pub(in crate::storage) fn insert(&mut self, waiting: IndexEntry) {
         let lanes = self.0.get_or_insert_with(|| {
             Box::new(Lanes {
                 earliest_expiry_ms: u64::MAX,
@@ -123,14 +123,14 @@ impl Index {
         lane.insert(position, waiting);
     }
 
-    pub(in crate::storage) fn get(&self, number: MessageNumber) -> Option<&Waiting> {
+    pub(in crate::storage) fn get(&self, number: MessageNumber) -> Option<&IndexEntry> {
         self.lanes().iter().find_map(|lane| {
             let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
             lane.get(position)
         })
     }
 
-    pub(in crate::storage) fn get_mut(&mut self, number: MessageNumber) -> Option<&mut Waiting> {
+    pub(in crate::storage) fn get_mut(&mut self, number: MessageNumber) -> Option<&mut IndexEntry> {
         let lanes = &mut self.0.as_mut()?.by_urgency;
         lanes.iter_mut().find_map(|lane| {
             let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
@@ -138,7 +138,7 @@ impl Index {
         })
     }
 
-    pub(in crate::storage) fn remove(&mut self, number: MessageNumber) -> Option<Waiting> {
+    pub(in crate::storage) fn remove(&mut self, number: MessageNumber) -> Option<IndexEntry> {
         let lanes = self.0.as_mut()?;
         let removed = lanes.by_urgency.iter_mut().find_map(|lane| {
             let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
@@ -157,7 +157,7 @@ impl Index {
     }
 
     /// The one waiting message of a topic (RFC 8030 §5.4).
-    pub(super) fn of_topic(&self, subscription: SubscriptionId, topic: Topic) -> Option<&Waiting> {
+    pub(super) fn of_topic(&self, subscription: SubscriptionId, topic: Topic) -> Option<&IndexEntry> {
         let number = self.0.as_ref()?.by_topic.get(&(subscription, topic))?;
         self.get(*number)
     }
@@ -195,7 +195,7 @@ impl Index {
     }
 
     /// The messages of at least that urgency with a higher number, in the order of acceptance.
-    pub(super) fn after(&self, number: MessageNumber, minimum: Urgency) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn after(&self, number: MessageNumber, minimum: Urgency) -> impl Iterator<Item = &IndexEntry> {
         let mut tails = self.lanes().iter().skip(minimum as usize).map(|lane| {
             let start = lane.partition_point(|w| w.id.number <= number);
             lane.range(start..).peekable()
@@ -212,18 +212,18 @@ impl Index {
     }
 
     /// All messages.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &IndexEntry> {
         self.lanes().iter().flatten()
     }
 
     /// The messages of one subscription from the least urgent to the most, in each urgency from the oldest: the order
     /// in which the eviction rule takes them.
-    pub(super) fn least_wanted(&self, subscription: SubscriptionId) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn least_wanted(&self, subscription: SubscriptionId) -> impl Iterator<Item = &IndexEntry> {
         let all = self.lanes().iter().flatten();
         all.filter(move |w| w.subscription == subscription)
     }
 
-    fn lanes(&self) -> &[VecDeque<Waiting>] {
+    fn lanes(&self) -> &[VecDeque<IndexEntry>] {
         self.0.as_ref().map_or(&[], |lanes| &lanes.by_urgency)
     }
 }

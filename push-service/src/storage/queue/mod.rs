@@ -40,7 +40,7 @@ use super::{
 use crate::defaults::WAITING_STEP;
 
 pub(super) use export::UserAgentExport;
-pub(super) use index::{Index, Waiting};
+pub(super) use index::{Index, IndexEntry};
 pub(super) use page::{PageDecision, Picked, PickedPage};
 pub(super) use receipt_state::{
     Expectation, FIRST_RECEIPT_NUMBER, OutboxEntry, PassingMessage, ReceiptState,
@@ -194,15 +194,15 @@ impl UserAgent {
 
     /// Messages that wait and have not expired.
     pub(super) fn waiting_messages(&self, which: Which, now: Now) -> Vec<WaitingMessage> {
-        let in_time = |waiting: &&Waiting| !waiting.has_expired(now.ms());
+        let in_time = |waiting: &&IndexEntry| !waiting.has_expired(now.ms());
         match which {
             Which::First(limit) => {
                 let all = self.waiting.all().filter(in_time);
-                all.take(limit.min(WAITING_STEP)).map(Waiting::shown).collect()
+                all.take(limit.min(WAITING_STEP)).map(IndexEntry::shown).collect()
             }
             Which::One(id) => {
                 let one = self.waiting.get(id.number).filter(|waiting| waiting.id == id);
-                one.filter(in_time).map(Waiting::shown).into_iter().collect()
+                one.filter(in_time).map(IndexEntry::shown).into_iter().collect()
             }
         }
     }
@@ -238,7 +238,7 @@ impl UserAgent {
         how: Leaving,
         changes: &mut Changes,
         now: Now,
-    ) -> Option<Waiting> {
+    ) -> Option<IndexEntry> {
         let waiting = self.waiting.remove(number)?;
         self.subtract_from_sums(&waiting);
         changes.subtract_from_gauges(&waiting);
@@ -257,7 +257,7 @@ impl UserAgent {
     /// Puts a loaded or accepted message into the queue and into its subscription's share.
     ///
     /// A message whose subscription has ended waits to be freed.
-    pub(super) fn put_in(&mut self, waiting: Waiting, receipts: Option<UserAgentId>) {
+    pub(super) fn put_in(&mut self, waiting: IndexEntry, receipts: Option<UserAgentId>) {
         self.last = self.last.max(waiting.id.number);
         if let Some(receipts) = receipts {
             self.receipt_state.request(waiting.id, receipts);
@@ -275,7 +275,7 @@ impl UserAgent {
     }
 
     /// A message left the index: takes it out of the sums.
-    fn subtract_from_sums(&mut self, waiting: &Waiting) {
+    fn subtract_from_sums(&mut self, waiting: &IndexEntry) {
         let mut shares = (Share::default(), Share::default());
         if let Some(subscription) = self.subscription_mut(waiting.subscription) {
             shares.0 = subscription.share;
@@ -295,12 +295,12 @@ impl UserAgent {
 }
 
 impl Share {
-    fn add(&mut self, waiting: &Waiting) {
+    fn add(&mut self, waiting: &IndexEntry) {
         self.messages += 1;
         self.bytes += waiting.counted_bytes();
     }
 
-    fn remove(&mut self, waiting: &Waiting) {
+    fn remove(&mut self, waiting: &IndexEntry) {
         self.messages -= 1;
         self.bytes -= waiting.counted_bytes();
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use push_protocol::{MessageNumber, SubscriptionId, Urgency};
 
-use super::index::{Index, Waiting};
+use super::index::{Index, IndexEntry};
 use super::{Share, Subscription, UserAgent};
 use crate::defaults::{ORDER_BELOW, ORDER_FROM};
 
@@ -75,7 +75,7 @@ impl EvictionOrder {
     }
 }
 
-fn victim(waiting: &Waiting) -> (SubscriptionId, Urgency, MessageNumber) {
+fn victim(waiting: &IndexEntry) -> (SubscriptionId, Urgency, MessageNumber) {
     (waiting.subscription, waiting.urgency, waiting.id.number)
 }
 
@@ -88,7 +88,7 @@ impl UserAgent {
     }
 
     /// A message joined the queue; `shares` are its subscription's before and after.
-    pub(super) fn add_to_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+    pub(super) fn add_to_order(&mut self, waiting: &IndexEntry, shares: (Share, Share)) {
         if let Some(order) = &mut self.order {
             order.victims.insert(victim(waiting));
             order.expiries.insert((waiting.expires_at_ms, waiting.id.number));
@@ -97,7 +97,7 @@ impl UserAgent {
     }
 
     /// A message left the queue; `shares` are its subscription's before and after.
-    pub(super) fn remove_from_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+    pub(super) fn remove_from_order(&mut self, waiting: &IndexEntry, shares: (Share, Share)) {
         if self.waiting.len() < ORDER_BELOW {
             self.order = None;
         }

@@ -64,7 +64,7 @@ impl UserAgent {
     }
 
     pub(super) fn pick(&self, request: &PageRequest, now: Now) -> PickedPage {
-        let in_scope = |w: &&Waiting| !w.has_expired(now.ms()) && request.scope.covers(w.subscription);
+        let in_scope = |w: &&IndexEntry| !w.has_expired(now.ms()) && request.scope.covers(w.subscription);
         let mut page = PickedPage::default();
         let mut bytes = 0;
         for waiting in self
@@ -90,7 +90,7 @@ impl UserAgent {
         page
     }
 
-    fn picked(&self, waiting: &Waiting, now: Now) -> Option<Picked> {
+    fn picked(&self, waiting: &IndexEntry, now: Now) -> Option<Picked> {
         Some(Picked {
             id: waiting.id,
             name: self.subscription(waiting.subscription)?.name,

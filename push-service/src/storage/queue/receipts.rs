@@ -12,7 +12,7 @@ use push_protocol::{
 };
 
 use super::{
-    Changes, Expectation, Now, OutboxEntry, PassingMessage, Step, Stored, UserAgent, Waiting, millis,
+    Changes, Expectation, IndexEntry, Now, OutboxEntry, PassingMessage, Step, Stored, UserAgent, millis,
 };
 use crate::defaults::RECEIPT_KEPT;
 use crate::storage::{
@@ -151,7 +151,7 @@ impl UserAgent {
             sender: None,
             message,
         };
-        let waiting = Waiting::of(&stored);
+        let waiting = IndexEntry::of(&stored);
         changes.add_to_gauges(&waiting);
         self.put_in(waiting, None);
         changes.receipts_mut().joined.push(stored);

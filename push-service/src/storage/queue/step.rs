@@ -96,7 +96,7 @@ impl Changes {
     }
 
     /// A message joined the queue.
-    pub(super) fn add_to_gauges(&mut self, waiting: &Waiting) {
+    pub(super) fn add_to_gauges(&mut self, waiting: &IndexEntry) {
         let bytes = waiting.counted_bytes().cast_signed();
         self.usage.messages += 1;
         self.usage.bytes += bytes;
@@ -104,7 +104,7 @@ impl Changes {
     }
 
     /// A message left the queue.
-    pub(super) fn subtract_from_gauges(&mut self, waiting: &Waiting) {
+    pub(super) fn subtract_from_gauges(&mut self, waiting: &IndexEntry) {
         let bytes = waiting.counted_bytes().cast_signed();
         self.usage.messages -= 1;
         self.usage.bytes -= bytes;
