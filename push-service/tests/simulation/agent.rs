@@ -249,7 +249,7 @@ impl World {
         let now = self.moment();
         self.agents[index].connection = None;
         self.tell_machine(index, |machine, out| {
-            machine.channel_ended(ChannelEnd::Lost, now, out)
+            machine.channel_ended(ChannelEnd::Lost, now, out);
         });
     }
 
