@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName};
 
-use super::index::Waiting;
+use super::index::IndexEntry;
 use super::{Now, Step, UserAgent};
 use crate::storage::{PageRequest, Seat};
 

@@ -9,7 +9,7 @@
 
 use push_protocol::MessageNumber;
 
-use super::index::Waiting;
+use super::index::IndexEntry;
 use super::receipt_state::{Expectation, OutboxEntry, PassingMessage};
 use super::{Now, Stored, UserAgent, millis};
 use crate::defaults::{EMPTY_RECORD_LOOK, SEAT_HELD_IS_USE};
