@@ -42,8 +42,8 @@ pub(super) struct NextBuckets {
 struct NextBucket(AtomicU16);
 
 impl NextBucket {
-    /// What was found, from that bucket on, in a circle.
-    fn from_next<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
+    /// What was found, rotated: from that bucket on, then from the first one.
+    fn rotated<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
         let from = usize::from(self.0.load(Ordering::Relaxed));
         let first = found.partition_point(|(bucket, _)| bucket.index() < from);
         found.rotate_left(first);
@@ -175,11 +175,7 @@ impl Redis {
     /// to ask.
     pub(super) async fn all_owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         let mut owing = Vec::new();
-        for (bucket, members) in self
-            .next_buckets
-            .owing
-            .from_next(self.due_by(OWING, limit).await?)
-        {
+        for (bucket, members) in self.next_buckets.owing.rotated(self.due_by(OWING, limit).await?) {
             for member in members {
                 owing.push(answers::spelled(&member).map_err(unreadable)?);
             }
@@ -197,7 +193,7 @@ impl Redis {
     pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
         let found = self.due_by(DEADLINES, 1).await?;
         let share = limit.div_ceil(found.len().max(1)).clamp(1, RECEIPT_STEP);
-        let found = self.next_buckets.overdue.from_next(found);
+        let found = self.next_buckets.overdue.rotated(found);
         let mut waiting: VecDeque<Bucket> = found.into_iter().map(|(bucket, _)| bucket).collect();
         let (mut overdue, mut trouble) = (Vec::new(), None);
         while overdue.len() < limit && !waiting.is_empty() {
