@@ -169,7 +169,7 @@ mod tests {
     /// PR-23 and PR-30 by hand: the messages that leave for a newcomer, replaced and expired ones and victims, and how many of them are
     /// victims; `None`: it is refused.
     fn by_hand(queue: &UserAgent, request: &Enqueue, now: Now) -> Option<(Vec<MessageNumber>, usize)> {
-        let is_replaced = |w: &&Waiting| {
+        let is_replaced = |w: &&IndexEntry| {
             w.subscription == request.subscription
                 && request.topic.is_some()
                 && w.topic.as_deref() == request.topic.as_ref()
@@ -178,9 +178,9 @@ mod tests {
         let mut gone: Vec<_> = replaced.iter().map(|w| w.id.number).collect();
         left.sort_by_key(|w| (w.expires_at_ms, w.id.number));
         let newcomer = newcomer_bytes(request);
-        let bytes = |left: &[&Waiting]| left.iter().map(|w| w.counted_bytes()).sum::<u64>();
+        let bytes = |left: &[&IndexEntry]| left.iter().map(|w| w.counted_bytes()).sum::<u64>();
         let limits = request.queue_limits;
-        let fits = |left: &[&Waiting]| {
+        let fits = |left: &[&IndexEntry]| {
             left.len() < limits.messages as usize && bytes(left) + newcomer <= limits.bytes
         };
         let (mut expired, mut evicted) = (0, 0);
