@@ -50,7 +50,7 @@ pub(super) fn sort(
             sorted.keys.insert(name, value);
         } else if logging::reads(&name) {
             others.insert(name, value);
-        } else if !is_service_link(&name, &value) && !(cfg!(debug_assertions) && name == PLANTED_PANIC) {
+        } else if !is_planted_panic(&name) && !is_service_link(&name, &value) {
             sorted.faults.push(unknown(&name, known, unsure));
         }
     }
@@ -58,6 +58,11 @@ pub(super) fn sort(
         sorted.faults.push(error.to_string());
     }
     sorted
+}
+
+/// Whether it is a test's variable, in a build for tests.
+fn is_planted_panic(name: &str) -> bool {
+    cfg!(debug_assertions) && name == PLANTED_PANIC
 }
 
 fn unknown(name: &str, known: &[String], unsure: &mut Unsure) -> String {

@@ -1,6 +1,7 @@
 //! A service that cannot do its work says so in a sentence and does not start; one whose disk fills up says so and lives.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -205,12 +206,17 @@ async fn a_live_check_tries_files_ports_and_storage() {
     assert_eq!((code, said.starts_with("ok\n")), (Some(0), true), "{said}");
     assert_eq!(listed(&data), before);
 
-    // A certificate that does not fit, a directory that does not exist, and a Redis that is not there: all told in one run.
+    // A key that is none, a token that is too short, a directory that does not exist, and a Redis that is not there: all told in
+    // one run.
+    let token = node.certificate().key.with_file_name("token");
+    fs::write(&token, "secret").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let key = node.certificate().key.clone();
     fs::write(&key, "no key").unwrap();
     node.reconfigure(|settings| {
         settings
             .redis("redis://127.0.0.1:1")
+            .set("admin.token_file", token.display().to_string())
             .set("tls.directory", "/there/is/no/directory")
     });
     let (code, said) = check(&node, &["--live"]).await;
@@ -218,6 +224,7 @@ async fn a_live_check_tries_files_ports_and_storage() {
     let of_key = format!("tls: {}", key.display());
     for expected in [
         "tls.directory: /there/is/no/directory: No such file",
+        "the token is shorter than",
         &of_key,
         "storage.url: ",
     ] {
