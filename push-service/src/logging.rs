@@ -1,19 +1,21 @@
 //! The log: for people on a terminal, JSON for machines elsewhere, always on standard error.
 //!
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
-//! themselves when printed.
+//! themselves when printed. What peers wrote is escaped here, in every record.
 
+mod escaped;
 mod filter;
 mod seldom;
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::escaped::EscapedStderr;
 use self::filter::Names;
 pub(crate) use self::seldom::Seldom;
 
@@ -52,12 +54,12 @@ pub fn init() -> Result<(), LoggingError> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let lines = tracing_subscriber::fmt::layer()
         // A log that can't be written is lost; saying so on the same standard error would panic (PR-5, PR-36).
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    let lines = if std::io::stderr().is_terminal() {
-        lines.boxed()
+        .log_internal_errors(false);
+    let lines = if io::stderr().is_terminal() {
+        lines.with_writer(EscapedStderr::text).boxed()
     } else {
-        lines.json().flatten_event(true).with_ansi(false).boxed()
+        let lines = lines.json().flatten_event(true).with_ansi(false);
+        lines.with_writer(EscapedStderr::json).boxed()
     };
     // An error means that a log is there already, as in tests: then that one stays.
     let _already = tracing_subscriber::registry().with(lines).with(filter).try_init();

@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use push_protocol::escape;
 use serde::Deserialize;
 
 use crate::defaults::REASON_CHARACTERS;
@@ -29,15 +30,10 @@ pub(crate) fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// A text in one line, without control characters and without capabilities (R30-SEC-7), and cut at
-/// [`REASON_CHARACTERS`].
+/// A text in one line, escaped, without capabilities (R30-SEC-7), and cut at [`REASON_CHARACTERS`].
 pub(crate) fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .map(shown)
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words: Vec<_> = text.split_whitespace().map(shown).collect();
+    let mut line = escape::text(&words.join(" ")).into_owned();
     if let Some((end, _)) = line.char_indices().nth(REASON_CHARACTERS) {
         line.truncate(end);
         line.push('…');
@@ -111,7 +107,11 @@ mod tests {
                 Some("Send one TTL."),
             ),
             (r#"{"title":"Bad Request"}"#, Some("Bad Request")),
-            ("plain\r\n  text\u{1b}[2J", Some("plain text [2J")),
+            ("plain\r\n  text\u{1b}[2J", Some("plain text\\u{1b}[2J")),
+            (
+                "{\"detail\":\"a\u{202e}b\u{2028}c\u{9b}2J\"}",
+                Some("a\\u{202e}b c\\u{9b}2J"),
+            ),
             ("[1, 2]", Some("[1, 2]")),
             (long.as_str(), Some(cut.as_str())),
             ("", None),

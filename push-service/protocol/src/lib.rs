@@ -16,6 +16,7 @@
 //! - [`receipt`]: how a message ended, for its application server.
 //! - [`session`]: the state machines of both ends of a channel.
 //! - [`wire`]: WebSocket frames and messages, and Server-Sent Events.
+//! - [`escape`]: shows what others wrote, without what a terminal obeys.
 //!
 //! Enums of what a driver has to handle ([`session::Action`], [`session::user_agent::Action`],
 //! [`session::user_agent::Event`], …) are exhaustive on purpose: the compiler then proves that a driver handles every one. A new
@@ -36,6 +37,7 @@ mod readme {}
 
 pub mod capability;
 pub mod encryption;
+pub mod escape;
 pub mod headers;
 pub mod identifiers;
 pub mod message;

@@ -5,6 +5,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 
+use push_protocol::escape;
+
 use super::{FAILED, OK};
 
 /// Prints a result, and returns the exit code. If a pipe was closed (`| head -1`), its reader has what it wanted.
@@ -40,7 +42,8 @@ pub(super) fn say(sentence: impl Display) {
 
 /// Says on standard error what went wrong, and passes the exit code on.
 pub(super) fn complain(what: &str, why: &dyn Display, code: u8) -> u8 {
-    let why = why.to_string().replace('\n', "\n  ");
+    // It may hold words of others: a peer's answer, or what an imported file says.
+    let why = escape::text_except(&why.to_string(), &['\n']).replace('\n', "\n  ");
     say(format_args!("push-service: {what}:\n  {why}"));
     code
 }

@@ -1,14 +1,19 @@
 //! What people and scripts see: results on standard output, everything else on standard error.
+//!
+//! Sentences and results may hold words of a service or a sender. So all of them are escaped here, in the one place that
+//! prints ([`push_protocol::escape`]). Only messages are printed elsewhere, by `listen`, which escapes them in the same way.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+
+use push_protocol::escape;
 
 use super::exit::{Exit, Failure};
 use super::flags::with_flags;
 
 /// Prints a sentence for people. If standard error is closed, the sentence is dropped.
 pub(super) fn say(sentence: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", with_flags(sentence.to_string()));
+    let _ = writeln!(io::stderr(), "{}", shown(sentence));
 }
 
 /// Why the command ends, if that has to be said.
@@ -16,14 +21,31 @@ pub(super) fn complain(failure: &Failure) {
     if failure.why.is_empty() {
         return;
     }
-    say(format_args!(
-        "user-agent-client: {}",
-        failure.why.replace('\n', "\n  ")
-    ));
+    say(format_args!("user-agent-client: {}", failure.why));
 }
 
-/// A result, in one line.
+/// Further lines are indented, so that none looks like a sentence of its own.
+fn shown(sentence: impl Display) -> String {
+    let sentence = with_flags(sentence.to_string());
+    escape::text_except(&sentence, &['\n']).replace('\n', "\n  ")
+}
+
+/// A result, in one line. Columns are separated by tabs.
 pub(super) fn print_line(line: impl Display) -> Result<(), Failure> {
+    print(&escape::text_except(&line.to_string(), &['\t']))
+}
+
+/// A JSON document in one line.
+pub(super) fn print_json(document: &str) -> Result<(), Failure> {
+    print(&escape::json(document))
+}
+
+/// A text of our own, of several lines.
+pub(super) fn print_script(script: &str) -> Result<(), Failure> {
+    print(script)
+}
+
+fn print(line: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     writeln!(output, "{line}")
         .and_then(|()| output.flush())
@@ -54,4 +76,18 @@ pub(super) fn output_closed(error: &io::Error) -> Failure {
         Exit::OutputClosed,
         format_args!("cannot write to standard output: {error}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No sentence moves the cursor, changes the order of letters, or looks like two.
+    #[test]
+    fn sentences_are_escaped() {
+        assert_eq!(
+            shown("It says: \u{1b}[2Ja\u{202e}b\u{2028}\u{9b}\r\nlistening"),
+            "It says: \\u{1b}[2Ja\\u{202e}b\\u{2028}\\u{9b}\\u{d}\n  listening"
+        );
+    }
 }

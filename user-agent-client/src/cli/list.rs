@@ -6,7 +6,7 @@ use user_agent_client::Subscription;
 use user_agent_client::state;
 
 use super::args::{Format, List};
-use super::console::print_line;
+use super::console::{print_json, print_line};
 use super::exit::{Exit, Failure};
 use super::settings;
 
@@ -29,7 +29,7 @@ pub(super) fn list(arguments: List) -> Result<Exit, Failure> {
                 subscription.label,
                 state_of(&subscription)
             ))?,
-            Format::Json => print_line(json(&subscription))?,
+            Format::Json => print_json(&json(&subscription))?,
         }
     }
     Ok(Exit::Done)

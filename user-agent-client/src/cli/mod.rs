@@ -6,6 +6,7 @@
 mod args;
 mod console;
 mod control;
+mod escaped_log;
 mod exit;
 mod flags;
 mod help;
@@ -26,6 +27,7 @@ use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
 use args::{Command, CommandLine, Completions};
+use escaped_log::EscapedStderr;
 use exit::{Exit, Failure};
 
 /// Runs the command line.
@@ -76,7 +78,7 @@ fn completions(arguments: &Completions) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     let mut command = CommandLine::command();
     clap_complete::generate(arguments.shell, &mut command, "user-agent-client", &mut script);
-    console::print_line(String::from_utf8_lossy(&script).trim_end())?;
+    console::print_script(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Exit::Done)
 }
 
@@ -94,13 +96,13 @@ fn log(verbose: u8) {
     let ours = || EnvFilter::new(format!("off,user_agent_client={level},push_protocol={level}"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(ours))
-        .log_internal_errors(false)
-        .with_writer(io::stderr);
+        .log_internal_errors(false);
     // It fails only if there is a log already.
     let _ = if io::stderr().is_terminal() {
-        builder.try_init()
+        builder.with_writer(EscapedStderr::text).try_init()
     } else {
-        builder.json().flatten_event(true).with_ansi(false).try_init()
+        let builder = builder.json().flatten_event(true).with_ansi(false);
+        builder.with_writer(EscapedStderr::json).try_init()
     };
 }
 

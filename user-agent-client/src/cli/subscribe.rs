@@ -9,7 +9,7 @@ use user_agent_client::user_agent::SubscribeError;
 use user_agent_client::{Event, Events, Options, State, Subscription, UserAgent};
 
 use super::args::Subscribe;
-use super::console::{print_line, say};
+use super::console::{print_json, say};
 use super::control::{self, Command};
 use super::exit::{Exit, Failure};
 use super::news;
@@ -73,7 +73,7 @@ async fn beside_listen(
 async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, Failure> {
     let json = subscription.to_json();
     let json = json.ok_or_else(|| Failure::from(SubscribeError::Stopped))?;
-    print_line(json)?;
+    print_json(&json)?;
     if subscription.replaced {
         agent.confirm_renewal(subscription).await;
     }

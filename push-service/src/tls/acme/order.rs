@@ -9,6 +9,7 @@ use instant_acme::{
     Account, AccountCredentials, AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier,
     KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
+use push_protocol::escape;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::task::spawn_blocking;
 
@@ -273,13 +274,9 @@ impl From<Error> for OrderError {
     }
 }
 
-/// Words of a server as they may stand in a log: no line breaks, and not endless.
+/// Words of a server as they may stand in a log: in one line, and not endless.
 fn shown(text: &str) -> String {
     // How the library begins whatever a server says.
     let words = text.strip_prefix("API error: ").unwrap_or(text);
-    words
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(WORDS)
-        .collect()
+    escape::text(words).chars().take(WORDS).collect()
 }

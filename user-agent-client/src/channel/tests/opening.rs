@@ -144,7 +144,7 @@ async fn refusals() {
         (
             "HTTP/1.1 429 Slow\r\n\r\nslower \u{1b}[2J, at /secret/1",
             refused(429, None),
-            "the service says: slower [2J, at /…",
+            "the service says: slower \\u{1b}[2J, at /…",
         ),
         (
             "HTTP/1.1 302 Found\r\nLocation: /secret\r\n\r\n",

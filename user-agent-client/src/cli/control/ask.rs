@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use user_agent_client::defaults::{CONTROL_CONNECT_TIMES, CONTROL_LINE_WITHIN};
 
 use super::{Command, ControlReply, PRINTED, Request, SocketPath, VERSION, is_trusted, read_line, to_line};
-use crate::cli::console::{print_line, say};
+use crate::cli::console::{print_json, say};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signals::Signals;
 
@@ -67,7 +67,7 @@ async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
         match serde_json::from_str(&line) {
             Ok(ControlReply::Says(sentence)) => say(sentence),
             Ok(ControlReply::Subscribed(json)) => {
-                print_line(json)?;
+                print_json(json.get())?;
                 let _ = output.write_all(PRINTED.as_bytes()).await;
                 return Ok(Exit::Done);
             }

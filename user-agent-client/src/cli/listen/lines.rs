@@ -1,13 +1,13 @@
 //! Prints a message as one line.
 //!
-//! Messages come from others: whatever a message holds, it stays one line and holds no control characters for a terminal.
+//! Messages come from others: whatever a message holds, it stays one line, and holds nothing that a terminal obeys or that
+//! changes the order of what a person sees ([`push_protocol::escape`]).
 
-use std::fmt::Write as _;
 use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use push_protocol::{Topic, Urgency};
+use push_protocol::{Topic, Urgency, escape};
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -56,10 +56,7 @@ fn text(delivery: &Delivery) -> String {
             '\r' => line.push_str("\\r"),
             '\\' => line.push_str("\\\\"),
             '\t' => line.push('\t'),
-            other if other.is_control() => {
-                let _ = write!(line, "\\u{{{:x}}}", u32::from(other));
-            }
-            other => line.push(other),
+            other => line.push_str(&escape::text(other.encode_utf8(&mut [0; 4]))),
         }
     }
     line
@@ -104,7 +101,8 @@ fn json(delivery: &Delivery) -> String {
         topic: delivery.topic.as_ref().map(Topic::as_str),
         content,
     };
-    serde_json::to_string(&line).expect("strings always serialize")
+    let line = serde_json::to_string(&line).expect("strings always serialize");
+    escape::json(&line).into_owned()
 }
 
 #[cfg(test)]
@@ -118,11 +116,15 @@ mod tests {
     /// A message is one line of text, whatever is in it.
     #[test]
     fn a_text_is_one_line() {
-        let rows: [(Option<&[u8]>, &str); 7] = [
+        let rows: [(Option<&[u8]>, &str); 8] = [
             (Some(b"hello"), "hello"),
             (Some("Grüße ☃".as_bytes()), "Grüße ☃"),
             (Some(b"a\nb\r\nc\td\\n"), "a\\nb\\r\\nc\td\\\\n"),
             (Some(b"\x1b[2J\x00\x7f\xc2\x9b"), "\\u{1b}[2J\\u{0}\\u{7f}\\u{9b}"),
+            (
+                Some("\u{202e}a\u{2066}b\u{2028}c\u{61c}".as_bytes()),
+                "\\u{202e}a\\u{2066}b\\u{2028}c\\u{61c}",
+            ),
             (Some(b"\xef\xbb\xbfa\xff"), "a\u{fffd}"),
             (Some(b""), ""),
             (None, ""),
@@ -135,8 +137,12 @@ mod tests {
     /// WP-RCV-3, WP-RCV-7: text, bytes that are none, no bytes and no data are told apart.
     #[test]
     fn json_tells_contents_apart() {
-        let rows: [(Option<&[u8]>, &str); 6] = [
+        let rows: [(Option<&[u8]>, &str); 7] = [
             (Some(b"a\n\"b\""), r#""text":"a\n\"b\"""#),
+            (
+                Some("\u{7f}\u{9b}2J\u{202e}\u{2029}".as_bytes()),
+                r#""text":"\u007f\u009b2J\u202e\u2029""#,
+            ),
             (Some(b"\xef\xbb\xbfa"), r#""text":"a""#),
             (Some(b"\xff\x00"), r#""base64":"/wA=""#),
             (Some(b"\xff\xff\xff\xff"), r#""base64":"/////w==""#),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify_rust::{Hint, Notification, NotificationHandle, NotificationResponse, Timeout, Urgency};
+use push_protocol::escape;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
@@ -201,9 +202,9 @@ fn by_the_letter(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// The first characters, without those that D-Bus and desktops stumble over.
+/// The first characters, without those that a desktop obeys or stumbles over. It is no terminal, so they need no number.
 fn cut(text: &str, characters: usize) -> String {
-    let is_shown = |c: &char| !c.is_control() || *c == '\n';
+    let is_shown = |c: &char| !escape::is_hazardous(*c) || *c == '\n';
     let mut shown: String = text.chars().filter(is_shown).take(characters + 1).collect();
     if let Some((end, _)) = shown.char_indices().nth(characters) {
         shown.truncate(end);
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_message_is_shown_under_its_subscription() {
         let rows = [
-            (Some("<b>hi</b> & bye\n\u{1b}x"), "<b>hi</b> & bye\nx"),
+            (Some("<b>hi</b> & bye\n\u{1b}x\u{202e}y"), "<b>hi</b> & bye\nxy"),
             (Some(""), ""),
             (None, ""),
             (Some(r#"{"web_push":8030}"#), r#"{"web_push":8030}"#),
