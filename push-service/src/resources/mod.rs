@@ -33,7 +33,7 @@ use push_protocol::vapid::VapidError;
 use self::answer::Problem;
 pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
-pub use self::common::CommonFields;
+pub use self::common::{CommonFields, guard_pushed};
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::named::named;
 use self::routes::{Resource, Route};

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use push_protocol::session::Interest;
@@ -112,7 +112,6 @@ pub fn events_head(common: &CommonFields) -> Response<()> {
     *head.status_mut() = StatusCode::OK;
     let fields = head.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Tells proxies that buffer answers not to hold events back.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
     common.join(&mut head);

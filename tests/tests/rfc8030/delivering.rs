@@ -39,6 +39,8 @@ pub(crate) async fn a_message_is_one_push(storage: Storage) {
     assert_eq!(answer.body, body);
     assert_eq!(message.push_resource(), made.push);
     assert_eq!(answer.header("cache-control"), "private");
+    assert_eq!(answer.header("content-security-policy"), "sandbox");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("content-length"), "4096");
     assert_eq!(answer.header("content-encoding"), "aes128gcm");
     for name in ["date", "last-modified"] {
@@ -134,11 +136,13 @@ pub(crate) async fn nothing_else_is_forwarded(storage: Storage) {
         "cache-control",
         "content-encoding",
         "content-length",
+        "content-security-policy",
         "crypto-key",
         "date",
         "encryption",
         "last-modified",
         "link",
+        "x-content-type-options",
     ];
     assert_eq!(names, expected);
     assert!(!message.answer.header("crypto-key").contains("p256ecdsa"));

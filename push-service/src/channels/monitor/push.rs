@@ -21,7 +21,7 @@ use push_protocol::{MessageId, PushMessage};
 use super::finish::Finish;
 use super::link::{NoSlot, PushLink, StreamSlot};
 use super::parcel::{Parcel, Written};
-use crate::resources::{CommonFields, date};
+use crate::resources::{CommonFields, date, guard_pushed};
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
@@ -160,7 +160,7 @@ impl Pushes {
         mut slot: StreamSlot,
     ) -> Result<(), h2::Error> {
         let link = field(&Relation::Push.link(push_url));
-        let mut fields = HeaderMap::with_capacity(8);
+        let mut fields = HeaderMap::with_capacity(12);
         for (name, value) in content_fields(message) {
             fields.insert(HeaderName::from_static(name), field(&value));
         }
@@ -321,6 +321,7 @@ fn respond(
     is_all: bool,
 ) -> Result<SendStream<Bytes>, h2::Error> {
     fields.insert(DATE, date());
+    guard_pushed(&mut fields);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = fields;

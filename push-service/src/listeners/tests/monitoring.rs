@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, Request};
-use push_tests::application_server::Http;
+use push_tests::application_server::{Http, Push};
 use push_tests::events::Events;
 use push_tests::monitor::{Connection, Subscribed};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
@@ -110,6 +110,48 @@ async fn refusals_say_where_else_the_service_is() {
         (answer.status.as_u16(), answer.header("alt-svc")),
         (431, ELSEWHERE)
     );
+}
+
+/// Caches store no answer, no peer takes one for another media type, and a pushed message that calls itself a page runs
+/// nothing: whatever makes the answer.
+#[tokio::test]
+async fn no_answer_is_stored_or_run() {
+    let node = elsewhere().await;
+    let (agent, made, ended) = subscriber(&node).await;
+    let fields: Vec<_> = (0..=HEADER_FIELDS).map(|_| ("a", "b")).collect();
+    let answers = [
+        agent.monitor_with(&made.set, &[NO_WAIT]).await.over().await,
+        agent.monitor_with(&ended.set, &[NO_WAIT]).await.over().await,
+        agent.ask(Method::GET, &made.set, &[EVENTS, NO_WAIT]).await,
+        agent.ask(Method::GET, &ended.set, &[EVENTS, NO_WAIT]).await,
+        agent.ask(Method::GET, ORIGIN, &fields).await,
+        agent.ask(Method::PATCH, &made.set, &[]).await,
+        agent.ask(Method::OPTIONS, &made.set, &[]).await,
+    ];
+    for answer in &answers {
+        assert_eq!(answer.header("cache-control"), "no-store", "{}", answer.status);
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            "nosniff",
+            "{}",
+            answer.status
+        );
+        assert_eq!(answer.header("vary"), "Origin", "{}", answer.status);
+    }
+    let mut peer = node.peer().await;
+    peer.say("GET / HTTP/1.1\r\n\r\n").await;
+    let answer = peer.hear().await;
+    assert!(answer.starts_with("http/1.1 400 ") && answer.contains("\r\ncache-control: no-store\r\n"));
+
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
+    let page = Push::new(&made.push, "<script>").header("content-type", "text/html");
+    assert_eq!(sender.push(&page).await.status, 201);
+    let mut monitor = agent.monitor(&made.set).await;
+    let pushed = monitor.message().await.answer;
+    assert_eq!(pushed.header("content-type"), "text/html");
+    assert_eq!(pushed.header("content-security-policy"), "sandbox");
+    assert_eq!(pushed.header("x-content-type-options"), "nosniff");
+    assert_eq!(pushed.header("cache-control"), "private");
 }
 
 /// R30-V-2, RFC 9110 §12.5.1: who gives events no quality gets none.

@@ -7,7 +7,8 @@ use push_protocol::capability::Dialect;
 use super::rig::{ORIGIN, Service, push};
 
 /// R30-RES-6, WP-1: a method that a resource does not have is answered 405 with those that it has; a path that is no
-/// resource 404; at `/` there is a sentence for a person.
+/// resource 404; at `/` there is a sentence for people. No answer is stored by caches or taken for another media type, and
+/// caches know that it depends on the origin that asks.
 #[tokio::test]
 async fn methods_and_paths() {
     let service = Service::new();
@@ -59,6 +60,17 @@ async fn methods_and_paths() {
             assert_eq!(answer.header("access-control-allow-methods"), None, "{path}");
             assert!(answer.body.is_empty(), "{path}");
         }
+        assert_eq!(
+            answer.header("cache-control"),
+            Some("no-store"),
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{method} {path}"
+        );
+        assert_eq!(answer.header("vary"), Some("Origin"), "{method} {path}");
     }
 }
 

@@ -14,7 +14,7 @@ async fn an_ended_subscription_is_gone() {
     let service = Service::new();
     for (dialect, code, cache) in [
         (Dialect::Webpush, (410, 106), Some("max-age=86400")),
-        (Dialect::Rfc8030, (404, 0), None),
+        (Dialect::Rfc8030, (404, 0), Some("no-store")),
     ] {
         let answer = service.answer(push(&service.ended(dialect), &[], "x")).await;
         assert_eq!(answer.code(), code);
