@@ -130,6 +130,10 @@ pub const EXPIRE_EVERY: Duration = SECOND;
 /// The public listener. Loopback, because a service without configuration must not be reachable from outside.
 pub const LISTEN_HTTP: &str = "127.0.0.1:8080";
 
+/// The header field in which trusted proxies name their clients. Chosen: nearly every proxy appends to this one, and few to
+/// `Forwarded` (RFC 7239).
+pub const FORWARDED_HEADER: &str = "x-forwarded-for";
+
 /// The admin listener: loopback, because it answers every peer that can reach it.
 pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
 

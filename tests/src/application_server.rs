@@ -150,9 +150,10 @@ impl Http {
         self.request(push.request.clone()).await
     }
 
-    /// Asks for a path of the node.
+    /// Asks for a path of the node, under its address.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Unanswered> {
-        self.bare(Method::GET, &format!("http://node.test{path}")).await
+        let url = format!("http://{}{path}", self.connector.address);
+        self.bare(Method::GET, &url).await
     }
 
     /// Deletes a resource.

@@ -13,7 +13,8 @@ use push_protocol::{SubscriptionId, UserAgentId};
 use serde_json::json;
 
 use super::actions::Action;
-use super::response::{AdminResponse, body, error, json, method_not_allowed, text};
+use super::hosts;
+use super::response::{AdminResponse, body, error, json, method_not_allowed, text, wrong_host};
 use super::routes::{self, Found, Missing, Page};
 use super::{Admin, Readiness};
 use crate::defaults;
@@ -36,6 +37,9 @@ impl Admin {
     /// Answers one request. A probe never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
     pub(super) async fn answer<B: AdminBody>(&self, request: Request<B>, peer: SocketAddr) -> AdminResponse {
         let (head, body) = request.into_parts();
+        if let Err(wrong) = hosts::check(&head, &self.hosts) {
+            return wrong_host(wrong);
+        }
         match routes::find(&head.method, head.uri.path()) {
             Ok(found) => self.found(&found, &head, body, peer).await,
             Err(Missing::Path) => text(StatusCode::NOT_FOUND, "unknown path; GET / lists all paths\n"),

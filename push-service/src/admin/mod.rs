@@ -1,13 +1,15 @@
 //! The admin listener: metrics, health, and what support asks for. Never on a public port.
 //!
 //! Guarantees bounded connections and a bounded end, and always accepts a new connection: the one that has been idle
-//! for longest is closed for it (PR-44). Every peer that reaches the port may read; actions need a token ([`Guard`]).
+//! for longest is closed for it (PR-44). Every peer that reaches the port may read, but a web page in a browser may not
+//! (`hosts`); actions need a token ([`Guard`]).
 //!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 
 mod actions;
 mod answers;
 mod connections;
+mod hosts;
 mod inspect;
 mod inspection;
 mod listing;
@@ -39,6 +41,7 @@ pub use self::token::{Guard, TokenError};
 pub use readiness::{Readiness, ReadinessWatch};
 
 use crate::broker::Broker;
+use crate::config::HostName;
 use crate::defaults;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
@@ -61,6 +64,8 @@ pub struct Admin {
     pub broker: Arc<Broker>,
     /// Who may ask for what.
     pub actions: Arc<Actions>,
+    /// Names under which it may be asked, besides addresses and `localhost`.
+    pub hosts: Arc<[HostName]>,
 }
 
 impl Admin {

@@ -1,12 +1,13 @@
 //! How the admin listener answers: text for people and probes, JSON for programs, and sentences for what is wrong.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
+use super::hosts::WrongHost;
 use crate::storage::StorageError;
 
 /// What is sent back to a probe or a person.
@@ -14,6 +15,20 @@ pub(super) type AdminResponse = Response<Full<Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+
+pub(super) fn wrong_host(wrong: WrongHost) -> AdminResponse {
+    match wrong {
+        WrongHost::Malformed => text(
+            StatusCode::BAD_REQUEST,
+            "a request must have exactly one valid Host header field\n",
+        ),
+        WrongHost::Foreign => text(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this listener does not answer under this host name: ask for its IP address or for localhost, or add \
+             the name to admin.hosts\n",
+        ),
+    }
+}
 
 pub(super) fn method_not_allowed(allowed: &str) -> AdminResponse {
     let mut answer = text(
@@ -58,5 +73,6 @@ pub(super) fn body(status: StatusCode, kind: &'static str, content: impl Into<By
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

@@ -226,6 +226,7 @@ fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
         warnings: Arc::from([]),
         broker: service.broker,
         actions: Arc::new(Actions::new(Guard::new(None).unwrap())),
+        hosts: Arc::from([]),
     };
     (admin, storage, readiness)
 }
@@ -236,6 +237,7 @@ async fn get(admin: &Admin, path: &str) -> (u16, String) {
 
 async fn ask(admin: &Admin, method: &str, path: &str) -> (u16, String) {
     let request = Request::builder().method(method).uri(path);
+    let request = request.header("host", "127.0.0.1:9090");
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let (head, body) = admin.answer(request, PEER).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -274,6 +276,32 @@ async fn a_healthy_node_answers_every_path() {
         assert!(body.contains(content), "{path}: {body}");
     }
     assert_eq!(ask(&admin, "POST", "/metrics").await.0, 405);
+}
+
+/// A request that names a foreign host, or two hosts, gets no page, whatever its path and method are. No answer may be
+/// stored or taken for another media type.
+#[tokio::test]
+async fn a_foreign_host_gets_nothing() {
+    let (admin, _, _) = admin();
+    let rows: [(&[&str], u16); 4] = [
+        (&["evil.example:9090"], 421),
+        (&["127.0.0.1:9090", "evil.example"], 400),
+        (&[], 400),
+        (&["127.0.0.1:9090"], 200),
+    ];
+    for (hosts, status) in rows {
+        for method in ["GET", "HEAD"] {
+            let mut request = Request::builder().method(method).uri("/metrics");
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
+            let answer = admin.answer(request, PEER).await;
+            assert_eq!(answer.status(), status, "{hosts:?}");
+            assert_eq!(answer.headers()["cache-control"], "no-store");
+            assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        }
+    }
 }
 
 /// Where TLS is spoken, the page for Prometheus says when the certificate ends that is presented at that moment.
@@ -377,7 +405,7 @@ async fn idle_connections_give_way() {
         }
         let asked = async {
             let mut probe = TcpStream::connect(address).await.unwrap();
-            let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
             probe.write_all(request).await.unwrap();
             let mut answer = Vec::new();
             probe.read_to_end(&mut answer).await.unwrap();
@@ -401,7 +429,7 @@ async fn a_probe_in_a_flood_is_answered() {
     let connect = || std::net::TcpStream::connect(address).unwrap();
     let mut flood: Vec<_> = (0..40).map(|_| connect()).collect();
     let mut probe = connect();
-    std::io::Write::write_all(&mut probe, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut probe, b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
     // Enough to close all earlier ones and the probe itself; together they fit into the backlog.
     flood.extend((0..80).map(|_| connect()));
     probe.set_nonblocking(true).unwrap();
@@ -430,7 +458,7 @@ async fn a_connection_that_asks_nothing_is_closed() {
     let mut asking = TcpStream::connect(address).await.unwrap();
     for _ in 0..2 {
         asking
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             .await
             .unwrap();
         assert!(asking.read(&mut [0; 1024]).await.unwrap() > 0);
@@ -452,7 +480,7 @@ async fn the_listener_ends_when_told_to() {
     }));
 
     let mut peer = TcpStream::connect(address).await.unwrap();
-    peer.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+    peer.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         .await
         .unwrap();
     let mut answer = Vec::new();
@@ -495,7 +523,7 @@ async fn connections_are_bounded() {
     for peer in &mut peers {
         let mut answer = vec![0; 1024];
         assert_ne!(peer.read(&mut answer).await.unwrap(), 0);
-        peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             .await
             .unwrap();
         assert_ne!(peer.read(&mut answer).await.unwrap(), 0, "it is still served");
@@ -505,7 +533,7 @@ async fn connections_are_bounded() {
 
 async fn connect_and_ask(address: std::net::SocketAddr) -> TcpStream {
     let mut peer = TcpStream::connect(address).await.unwrap();
-    peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+    peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         .await
         .unwrap();
     peer

@@ -38,6 +38,7 @@ impl Rig {
             acceptor: None,
             readiness: Arc::new(ReadinessWatch::new()),
             warnings: Arc::from([]),
+            hosts: Arc::from([]),
             broker: Arc::clone(&service.broker),
             actions: Arc::new(Actions::new(Guard::new(Some(path)).unwrap())),
         };

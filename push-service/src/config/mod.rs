@@ -42,7 +42,7 @@ pub use schema::{
     Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls,
 };
 pub use template::template;
-pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
+pub use values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};
 
 use crate::storage::{Caps, QueueLimits, Rate};
 use unsure::Unsure;

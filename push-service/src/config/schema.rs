@@ -12,7 +12,7 @@ use push_protocol::vapid::PublicKey;
 
 use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
-use super::values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
+use super::values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
 use crate::storage::redis::WaitReplicas;
 use crate::tls::acme::ChallengeKind;
@@ -41,7 +41,7 @@ section! {
         cluster: Cluster;
         /// Who may use it.
         security: Security;
-        /// What operators may do on the admin listener.
+        /// Who may ask the admin listener, and what operators may do there.
         admin: Admin;
         /// What one peer may take.
         limits: Limits;
@@ -63,9 +63,13 @@ section! {
         quic: Vec<SocketAddr> = Vec::new();
         /// Metrics, health and the admin API, without authentication: keep it off the public network.
         admin: Vec<SocketAddr> = address(defaults::LISTEN_ADMIN);
-        /// Addresses or networks of your proxies. Only from these the service takes a peer's address (PROXY protocol,
-        /// `Forwarded` or `X-Forwarded-For`). Limits per address do not apply to the proxies themselves. Needs public_url.
+        /// Addresses or networks of your proxies. Only from these the service takes a peer's address (PROXY protocol, or
+        /// `forwarded_header`). Limits per address do not apply to the proxies' own requests. Needs public_url.
         trusted_proxies: Vec<IpNetwork> = Vec::new();
+        /// The header field in which these proxies name the peer. The service reads only this field, so a proxy has to set
+        /// it or to append to it in every request. `Forwarded` is read as RFC 7239 says, any other field as a list of
+        /// addresses.
+        forwarded_header: ForwardedHeader = ForwardedHeader::default();
         /// Value of the header field Alt-Svc in answers (RFC 7838): another port of this service. RFC 8030 reserves port
         /// 1001, where middleboxes may keep idle connections for longer. For example `h2=":1001"; ma=86400`.
         alternative_services: Option<AlternativeServices> = None;
@@ -176,8 +180,11 @@ section! {
 }
 
 section! {
-    /// What operators may do on the admin listener (docs/admin.md).
+    /// Who may ask the admin listener, and what operators may do there (docs/admin.md).
     "admin" Admin {
+        /// Names under which you ask the admin listeners. A request must name one of these, an IP address, or `localhost`
+        /// in its `Host` field. So a web page cannot read metrics through a name of its own (DNS rebinding).
+        hosts: Vec<HostName> = Vec::new();
         /// File with the token that admin actions need, alone in one line: at least 32 characters without spaces, made for
         /// example by `openssl rand -hex 32`. Only its owner may read the file. It is read again for each action. Not set: no
         /// actions, the listener only answers questions.

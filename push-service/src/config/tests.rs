@@ -84,6 +84,8 @@ fn values_become_types() {
     let config = from_file(&format!(
         "public_url = 'https://Push.Example:443/'\n\
          [listen]\ntls = ['[::]:443']\ntrusted_proxies = ['10.0.0.0/8', '::1']\n\
+         forwarded_header = 'Forwarded'\n\
+         [admin]\nhosts = ['Admin.Example.', 'push-admin']\n\
          [tls]\nself_signed = true\n\
          [storage]\nurl = 'memory:'\nretention = '500d'\n\
          [security]\nsealing_keys = ['{KEY}', '{OTHER_KEY}=']\nuser_agent_secret = 'open-sesame'\n\
@@ -96,6 +98,9 @@ fn values_become_types() {
     assert_eq!(config.security.sealing_keys[0].to_base64url(), KEY);
     assert_eq!(config.security.user_agent_secret.unwrap().expose(), "open-sesame");
     assert_eq!(config.limits.rate(), None);
+    assert_eq!(config.listen.forwarded_header.name(), "forwarded");
+    let hosts: Vec<_> = config.admin.hosts.iter().map(HostName::as_str).collect();
+    assert_eq!(hosts, ["admin.example", "push-admin"]);
     let proxies = &config.listen.trusted_proxies;
     assert!(proxies[0].contains("10.200.1.1".parse().unwrap()));
     assert!(proxies[0].contains("::ffff:10.1.1.1".parse().unwrap()));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::HeaderValue;
+use http::header::HeaderName;
 use push_protocol::capability::SealingKey;
 use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
@@ -103,6 +104,50 @@ impl IpNetwork {
 impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// The header field in which trusted proxies name the client of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForwardedHeader(HeaderName);
+
+impl ForwardedHeader {
+    /// Reads a field's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        HeaderName::from_bytes(text.as_bytes()).ok().map(Self)
+    }
+
+    /// The field's name.
+    pub fn name(&self) -> &HeaderName {
+        &self.0
+    }
+}
+
+impl Default for ForwardedHeader {
+    fn default() -> Self {
+        Self(HeaderName::from_static(defaults::FORWARDED_HEADER))
+    }
+}
+
+/// A host name, in lower case and without a dot at its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostName(String);
+
+impl HostName {
+    /// Reads a name of labels that are made of letters, digits, `-` and `_`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_label = |label: &str| {
+            let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            (1..=63).contains(&label.len()) && label.bytes().all(is_fine)
+        };
+        let is_name = name.len() <= 253 && name.split('.').all(is_label);
+        is_name.then(|| Self(name.to_ascii_lowercase()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -248,6 +293,34 @@ impl Setting for AlternativeServices {
 
     fn to_toml(&self) -> String {
         quoted(self.0.to_str().unwrap_or_default())
+    }
+}
+
+impl Setting for ForwardedHeader {
+    fn takes() -> String {
+        "the name of a header field, such as `X-Forwarded-For` or `Forwarded`".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        Self::parse(&raw.text()?)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.0.as_str())
+    }
+}
+
+impl Setting for HostName {
+    fn takes() -> String {
+        "a host name such as `push-admin.example.net`, without port".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        Self::parse(&raw.text()?)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
     }
 }
 

@@ -38,10 +38,16 @@ macro_rules! keys {
 
 const GROUPS: &[Group] = &[
     Group {
-        keys: keys![admin.token_file],
+        keys: keys![admin.token_file, admin.hosts],
         is_idle: |config| config.listen.admin.is_empty(),
-        why: "listen.admin is empty, so no action can be asked for: set listen.admin, or remove it",
+        why: "listen.admin is empty, so there is no admin listener: set listen.admin, or remove it",
         because_of: &["listen.admin"],
+    },
+    Group {
+        keys: keys![listen.forwarded_header],
+        is_idle: |config| config.listen.trusted_proxies.is_empty(),
+        why: "listen.trusted_proxies is empty, so the field is not read: set listen.trusted_proxies, or remove it",
+        because_of: &["listen.trusted_proxies"],
     },
     Group {
         keys: keys![
@@ -237,6 +243,13 @@ mod tests {
     /// makes it effective.
     const ROWS: &[(&str, &str, &str, &str)] = &[
         ("admin.token_file", "'token'", "listen.admin = []", ""),
+        (
+            "listen.forwarded_header",
+            "'Forwarded'",
+            "",
+            "listen.trusted_proxies = ['10.0.0.0/8']\npublic_url = 'https://a.example'",
+        ),
+        ("admin.hosts", "['a.example']", "listen.admin = []", ""),
         (
             "tls.certificate",
             "'a.pem'",

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::opening::Opening;
 use super::permits::Permit;
+use super::proxy_protocol::MadeFor;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
 use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST, COST_CONNECTION, COST_HANDSHAKE};
@@ -88,7 +89,7 @@ fn admit(
         return None;
     };
     let peer = if context.trusted_proxies.contain(address.ip()) {
-        Peer::Proxy
+        Peer::Proxy(address.ip())
     } else {
         Peer::Client
     };
@@ -167,9 +168,16 @@ impl Connection {
         // A pushed message is one small write: it must not wait for the acknowledgement of the one before.
         self.socket.set_nodelay(true)?;
         let mut opening = Opening::default();
-        if self.peer == Peer::Proxy
-            && let Some(client) = proxy_protocol::read(&mut self.socket, &mut opening).await?
-        {
+        let client = match self.peer {
+            Peer::Client => None,
+            Peer::Proxy(proxy) => match proxy_protocol::read(&mut self.socket, &mut opening).await? {
+                MadeFor::Itself => None,
+                MadeFor::Client(client) => Some(client),
+                // It counts as the last trusted hop. It writes the requests, so what they say of it is not believed.
+                MadeFor::UnknownClient => Some(proxy),
+            },
+        };
+        if let Some(client) = client {
             self.peer = Peer::Client;
             if let Some(span) = self.owner.span() {
                 span.record("client", tracing::field::display(client));

@@ -227,7 +227,7 @@ impl Exchange<'_> {
     fn count_for_client(&self, head: &Parts) -> bool {
         let client = match self.peer {
             Peer::Client => None,
-            Peer::Proxy => self.context.trusted_proxies.client_of(&head.headers),
+            Peer::Proxy(proxy) => self.context.trusted_proxies.client_of(&head.headers, proxy),
         };
         client.is_none_or(|client| {
             let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);

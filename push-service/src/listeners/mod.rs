@@ -26,8 +26,8 @@ mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -125,6 +125,7 @@ impl Listeners {
             metrics,
             limits,
             trusted_proxies,
+            other_field: Once::new(),
             connections: AtomicU64::new(1),
             leave: started.leave.clone(),
             end: started.end.clone(),
@@ -169,6 +170,8 @@ struct Context {
     connection_limits: Arc<ConnectionLimits>,
     metrics: Arc<Metrics>,
     trusted_proxies: TrustedProxies,
+    /// Done when it was logged that a proxy uses another field.
+    other_field: Once,
     /// How many connections the log has numbered.
     connections: AtomicU64,
     /// The node drains: requests in progress are answered, and then the connection is closed.
@@ -187,10 +190,30 @@ impl Context {
     fn payer_of(&self, peer: Peer, connection: Payer, headers: &HeaderMap) -> Payer {
         match peer {
             Peer::Client => connection,
-            Peer::Proxy => self
-                .trusted_proxies
-                .client_of(headers)
-                .map_or(Payer::UNKNOWN, |client| self.payer(client)),
+            Peer::Proxy(proxy) => match self.trusted_proxies.client_of(headers, proxy) {
+                Some(client) => self.payer(client),
+                None => {
+                    self.look_for_other_fields(headers);
+                    Payer::UNKNOWN
+                }
+            },
+        }
+    }
+
+    /// Logs, once, that a proxy names its clients in another field than the configured one: then no limit by address
+    /// applies to them.
+    fn look_for_other_fields(&self, headers: &HeaderMap) {
+        const USUAL: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
+        let configured = self.trusted_proxies.field();
+        let other = USUAL.into_iter().find(|name| headers.contains_key(*name));
+        if let Some(other) = other.filter(|_| !headers.contains_key(configured)) {
+            self.other_field.call_once(|| {
+                tracing::warn!(
+                    "a request of a trusted proxy has the field {other} but not {configured}, so no limit by \
+                     address applies to it: let the proxy set {configured}, or set listen.forwarded_header to the \
+                     field that it always sets"
+                );
+            });
         }
     }
 }
@@ -200,6 +223,6 @@ impl Context {
 enum Peer {
     /// The client: it connected itself, or a trusted proxy named it in a PROXY header. Its connections are counted.
     Client,
-    /// A trusted proxy: each request names its client, if at all.
-    Proxy,
+    /// A trusted proxy with this address: each request names its client, if at all.
+    Proxy(IpAddr),
 }

@@ -16,16 +16,27 @@ const TEXT_LONGEST: usize = 107;
 const BINARY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const BINARY_FIXED: usize = 16;
 
-/// Takes the header from the beginning of a connection and returns whose it is, if it says so.
-pub(super) async fn read(socket: &mut TcpStream, opening: &mut Opening) -> io::Result<Option<IpAddr>> {
+/// For whom a trusted proxy made a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MadeFor {
+    /// For itself, or for clients that its requests name: there is no header, or a local one.
+    Itself,
+    /// For a client with this address.
+    Client(IpAddr),
+    /// For a client whose address it does not know.
+    UnknownClient,
+}
+
+/// Takes the header from the beginning of a connection and returns for whom the proxy made it.
+pub(super) async fn read(socket: &mut TcpStream, opening: &mut Opening) -> io::Result<MadeFor> {
     loop {
         match judge(opening.bytes()) {
             Judgement::Undecided => opening.see_more(socket, PROXY_HEADER_BYTES).await?,
-            Judgement::NoHeader => return Ok(None),
+            Judgement::NoHeader => return Ok(MadeFor::Itself),
             Judgement::Broken => return Err(io::ErrorKind::InvalidData.into()),
-            Judgement::Header { source, length } => {
+            Judgement::Header { made_for, length } => {
                 opening.skip(socket, length).await?;
-                return Ok(source);
+                return Ok(made_for);
             }
         }
     }
@@ -36,8 +47,8 @@ pub(super) async fn read(socket: &mut TcpStream, opening: &mut Opening) -> io::R
 enum Judgement {
     /// Too few to tell.
     Undecided,
-    /// A whole header of that length, from that address.
-    Header { source: Option<IpAddr>, length: usize },
+    /// A whole header of that length.
+    Header { made_for: MadeFor, length: usize },
     /// Something else.
     NoHeader,
     /// The beginning of a header that goes wrong, or on for too long.
@@ -72,17 +83,17 @@ fn judge_text(bytes: &[u8]) -> Judgement {
     };
     let length = end + 2;
     match std::str::from_utf8(&within[TEXT_SIGNATURE.len()..end]).map(text_source) {
-        Ok(Some(source)) => Judgement::Header { source, length },
+        Ok(Some(made_for)) => Judgement::Header { made_for, length },
         _ => Judgement::Broken,
     }
 }
 
-/// The source of a text header; `None` if the line is not one.
-fn text_source(line: &str) -> Option<Option<IpAddr>> {
+/// What a text header says; `None` if the line is not one.
+fn text_source(line: &str) -> Option<MadeFor> {
     let mut words = line.split(' ');
     let family = words.next()?;
     if family == "UNKNOWN" {
-        return Some(None);
+        return Some(MadeFor::UnknownClient);
     }
     let mut address = || words.next()?.parse::<IpAddr>().ok();
     let (source, destination) = (address()?, address()?);
@@ -93,7 +104,7 @@ fn text_source(line: &str) -> Option<Option<IpAddr>> {
         "TCP6" => source.is_ipv6() && destination.is_ipv6(),
         _ => false,
     };
-    (as_said && words.next().is_none()).then_some(Some(source))
+    (as_said && words.next().is_none()).then_some(MadeFor::Client(source))
 }
 
 /// Signature, version and command, family, length; then addresses, ports, and fields that we skip.
@@ -112,20 +123,20 @@ fn judge_binary(bytes: &[u8]) -> Judgement {
     const PROXIED: u8 = 0x21;
     const INET: u8 = 1;
     const INET6: u8 = 2;
-    let source = match (fixed[12], fixed[13] >> 4) {
-        (LOCAL, _) => None,
+    let made_for = match (fixed[12], fixed[13] >> 4) {
+        (LOCAL, _) => MadeFor::Itself,
         (PROXIED, INET) => match (rest.len() >= 12, rest.first_chunk::<4>()) {
-            (true, Some(octets)) => Some(IpAddr::from(Ipv4Addr::from(*octets))),
+            (true, Some(octets)) => MadeFor::Client(Ipv4Addr::from(*octets).into()),
             _ => return Judgement::Broken,
         },
         (PROXIED, INET6) => match (rest.len() >= 36, rest.first_chunk::<16>()) {
-            (true, Some(octets)) => Some(IpAddr::from(Ipv6Addr::from(*octets))),
+            (true, Some(octets)) => MadeFor::Client(Ipv6Addr::from(*octets).into()),
             _ => return Judgement::Broken,
         },
-        (PROXIED, _) => None,
+        (PROXIED, _) => MadeFor::UnknownClient,
         _ => return Judgement::Broken,
     };
-    Judgement::Header { source, length }
+    Judgement::Header { made_for, length }
 }
 
 #[cfg(test)]
@@ -137,38 +148,37 @@ mod tests {
         [BINARY_SIGNATURE, &[command, family], &length, rest].concat()
     }
 
-    fn header(source: Option<&str>, bytes: &[u8]) -> Judgement {
-        Judgement::Header {
-            source: source.map(|text| text.parse().unwrap()),
-            length: bytes.len(),
-        }
+    fn client(address: &str) -> MadeFor {
+        MadeFor::Client(address.parse().unwrap())
     }
 
-    /// Both versions are read to their last byte and no further, and the source is what they say.
+    /// Both versions are read to their last byte and no further, and the source is what they say. A client without an
+    /// address is told from the proxy itself.
     #[test]
     fn headers_are_read() {
         let four = [192, 0, 2, 1, 192, 0, 2, 9, 200, 0, 1, 187];
         let six = [[0x20; 32].as_slice(), &[0; 4], b"\x04\0\x02ab"].concat();
-        let rows: [(Vec<u8>, Option<&str>); 7] = [
+        let rows: [(Vec<u8>, MadeFor); 7] = [
             (
                 b"PROXY TCP4 192.0.2.1 192.0.2.9 51234 443\r\n".to_vec(),
-                Some("192.0.2.1"),
+                client("192.0.2.1"),
             ),
             (
                 b"PROXY TCP6 2001:db8::1 2001:db8::9 51234 443\r\n".to_vec(),
-                Some("2001:db8::1"),
+                client("2001:db8::1"),
             ),
-            (b"PROXY UNKNOWN and whatever\r\n".to_vec(), None),
-            (binary(0x21, 0x11, &four), Some("192.0.2.1")),
+            (b"PROXY UNKNOWN and whatever\r\n".to_vec(), MadeFor::UnknownClient),
+            (binary(0x21, 0x11, &four), client("192.0.2.1")),
             (
                 binary(0x21, 0x21, &six),
-                Some("2020:2020:2020:2020:2020:2020:2020:2020"),
+                client("2020:2020:2020:2020:2020:2020:2020:2020"),
             ),
-            (binary(0x20, 0x11, &four), None),
-            (binary(0x21, 0x31, &[0; 216]), None),
+            (binary(0x20, 0x11, &four), MadeFor::Itself),
+            (binary(0x21, 0x31, &[0; 216]), MadeFor::UnknownClient),
         ];
-        for (bytes, source) in rows {
-            let expected = header(source, &bytes);
+        for (bytes, made_for) in rows {
+            let length = bytes.len();
+            let expected = Judgement::Header { made_for, length };
             assert_eq!(judge(&bytes), expected);
             assert_eq!(judge(&[&bytes[..], b"GET / HTTP/1.1"].concat()), expected);
             for short in 0..bytes.len() {

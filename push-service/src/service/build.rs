@@ -92,7 +92,10 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     );
     let challenges = renewer.as_ref().map(Renewer::challenges);
     let handlers = handlers(&config, &broker, &channels, &metrics, challenges);
-    let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
+    let trusted = TrustedProxies::new(
+        config.listen.trusted_proxies.clone(),
+        config.listen.forwarded_header.clone(),
+    );
     let sockets = http.into_iter().chain(tls).collect();
     let background = Background::new();
     let listeners = Listeners::start(
@@ -119,6 +122,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         metrics: Arc::clone(&metrics),
         acceptor: acceptor.clone(),
         warnings: warnings.into(),
+        hosts: config.admin.hosts.clone().into(),
         broker: Arc::clone(&broker),
         actions: Arc::new(actions),
     };

@@ -35,7 +35,7 @@ use crate::admin::{Actions, Admin, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cluster::Announcer;
-use crate::config::{Config, Drain};
+use crate::config::{Config, Drain, HostName};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -278,6 +278,7 @@ impl Node {
                 acceptor: shown.acceptor.clone(),
                 readiness: Arc::clone(&self.readiness),
                 warnings: Arc::clone(&shown.warnings),
+                hosts: Arc::clone(&shown.hosts),
                 broker: Arc::clone(&shown.broker),
                 actions: Arc::clone(&shown.actions),
             };
@@ -295,6 +296,7 @@ struct ShownByAdmin {
     metrics: Arc<Metrics>,
     acceptor: Option<Acceptor>,
     warnings: Arc<[String]>,
+    hosts: Arc<[HostName]>,
     broker: Arc<Broker>,
     actions: Arc<Actions>,
 }

@@ -10,7 +10,7 @@ use push_tests::user_agent::UserAgent;
 use push_tests::vapid::Signer;
 use push_tests::within;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// One line at the level debug says whose connection it is: its number, its listener, its peer, and the client that a trusted
@@ -321,4 +321,27 @@ async fn a_day_is_a_short_log() {
         }
         assert!(of("acknowledged ") >= 120, "{counted:#?}");
     }
+}
+
+/// A trusted proxy that names its clients in another field than the configured one is noticed, once: otherwise no limit by
+/// address would apply, without a sign. What the client wrote is not repeated.
+#[tokio::test]
+async fn a_proxy_that_uses_another_field_is_noticed() {
+    let settings = Settings::new()
+        .set("public_url", "https://push.example")
+        .set("listen.trusted_proxies", vec!["127.0.0.0/8"]);
+    let node = Node::start(settings).await;
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(node.connector().address).await.unwrap();
+        let said = b"GET / HTTP/1.1\r\nHost: x\r\nForwarded: for=203.0.113.7\r\nConnection: close\r\n\r\n";
+        stream.write_all(said).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let warned = node.log().wait_for_line(&["listen.forwarded_header"]);
+    assert!(within("the log warns", warned).await.is_some());
+    let text = node.log().text();
+    assert_eq!(text.matches("listen.forwarded_header").count(), 1, "{text}");
+    assert!(!text.contains("203.0.113.7"), "{text}");
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::channels::{ChannelBounds, Channels, Registry, rig};
-use crate::config::{IpNetwork, Limits};
+use crate::config::{ForwardedHeader, IpNetwork, Limits};
 use crate::defaults;
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
@@ -77,7 +77,7 @@ impl Node {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls).unwrap();
         let address = listener.address().unwrap();
         let proxies = setting.proxies.iter().map(|text| IpNetwork::parse(text).unwrap());
-        let proxies = TrustedProxies::new(proxies.collect());
+        let proxies = TrustedProxies::new(proxies.collect(), ForwardedHeader::default());
         let metrics: Arc<Metrics> = Arc::default();
         let counted = Arc::clone(&metrics);
         let background = Background::new();

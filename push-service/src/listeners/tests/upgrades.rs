@@ -144,6 +144,60 @@ async fn channels_behind_a_proxy_count_for_their_client() {
     }
 }
 
+/// `limits.connections_per_address`: a client whose address the trusted proxy does not know counts as the proxy. What it
+/// wrote into other fields, or behind a PROXY header, neither frees it nor names another client.
+#[tokio::test]
+async fn a_client_without_an_address_counts_as_its_proxy() {
+    let mut setting = Setting {
+        proxies: vec!["127.0.0.1"],
+        ..Setting::default()
+    };
+    setting.limits.connections_per_address = 1;
+    let node = Node::with(setting).await;
+    let mut channels = Vec::new();
+    let rows = [
+        ("", "X-Forwarded-For: unknown\r\n", 101),
+        ("", "X-Forwarded-For: unknown\r\n", 429),
+        ("", "X-Forwarded-For: 203.0.113.1, \r\n", 429),
+        ("", "X-Forwarded-For:\r\n", 429),
+        ("", "Forwarded: for=203.0.113.1\r\nX-Forwarded-For: _\r\n", 429),
+        (
+            "",
+            "Forwarded: for=unknown\r\nX-Forwarded-For: 203.0.113.1\r\n",
+            101,
+        ),
+        (
+            "",
+            "Forwarded: for=203.0.113.2\r\nX-Forwarded-For: 203.0.113.1\r\n",
+            429,
+        ),
+        (
+            "PROXY TCP4 203.0.113.2 127.0.0.1 1 2\r\n",
+            "X-Forwarded-For: 203.0.113.9\r\n",
+            101,
+        ),
+    ];
+    for (before, fields, status) in rows {
+        let mut peer = node.peer().await;
+        peer.say(before).await;
+        let answer = upgrade(&mut peer, fields).await;
+        let expected = format!("http/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{before}{fields}: {answer}");
+        if status == 101 {
+            channels.push(peer);
+        }
+    }
+    // The proxy has a channel already.
+    let mut hidden = node.peer().await;
+    hidden
+        .say(format!(
+            "PROXY UNKNOWN\r\n{}",
+            UPGRADE.replace("Host: x\r\n", "Host: x\r\nX-Forwarded-For: 203.0.113.9\r\n")
+        ))
+        .await;
+    assert_eq!(hidden.hear_all().await, "");
+}
+
 async fn upgrade(peer: &mut Peer, field: &str) -> String {
     peer.say(UPGRADE.replace("Host: x\r\n", &format!("Host: x\r\n{field}")))
         .await;
