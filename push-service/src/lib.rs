@@ -13,8 +13,9 @@
 //!
 //! Beside them: [`budgets`] limit how much work a peer may cause; [`tls`] carries connections; [`transfer`] moves
 //! everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
-//! [`metrics`], [`history`] and [`logging`] tell what happens; [`tasks`] notices each that panics or ends too early; [`service`] wires
-//! everything, runs it and drains it. The protocols themselves, without I/O, are the crate `push-protocol`.
+//! [`metrics`], [`history`] and [`logging`] tell what happens; [`private`] keeps secrets in files that only their owner reads;
+//! [`tasks`] notices each that panics or ends too early; [`service`] wires everything, runs it
+//! and drains it. The protocols themselves, without I/O, are the crate `push-protocol`.
 
 pub mod admin;
 pub mod broker;
@@ -28,6 +29,7 @@ pub mod history;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;
+pub mod private;
 pub mod random;
 pub mod resources;
 pub mod service;

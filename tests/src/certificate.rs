@@ -2,7 +2,9 @@
 //!
 //! Clients trust this one certificate and nothing else, so a node that shows another one is found out.
 
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ impl Certificate {
         let certificate = directory.join("certificate.pem");
         let key = directory.join("key.pem");
         std::fs::write(&certificate, made.pem()).expect("the certificate file is written");
-        std::fs::write(&key, pair.serialize_pem()).expect("the key file is written");
+        write_secret(&key, &pair.serialize_pem());
         Self {
             certificate,
             key,
@@ -58,4 +60,14 @@ pub(crate) fn trusting(authority: CertificateDer<'static>, protocols: &[&str]) -
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
+}
+
+/// Writes a file that only its owner reads, so that the service does not warn of it.
+pub(crate) fn write_secret(file: &Path, text: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options
+        .open(file)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("the file is written");
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::application_server::{Answer, Http};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, write_secret};
 use crate::connector::Connector;
 use crate::settings::Settings;
 use crate::{PATIENCE, binaries, within};
@@ -262,7 +262,7 @@ impl Node {
     fn configure(&self) -> (PathBuf, PathBuf) {
         let configuration = self.directory.path().join("push-service.toml");
         let data = self.settings.data_below(self.directory.path());
-        std::fs::write(&configuration, self.settings.file(&data)).expect("the configuration is written");
+        write_secret(&configuration, &self.settings.file(&data));
         (configuration, data)
     }
 

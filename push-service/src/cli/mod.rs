@@ -6,6 +6,7 @@ mod check;
 mod healthcheck;
 mod inspect;
 mod output;
+mod secret_files;
 mod serve;
 mod storage;
 mod transfer;
@@ -20,6 +21,7 @@ use push_protocol::capability::SealingKey;
 
 use self::output::{complain, print, say};
 use crate::config::{self, Config, ConfigError, Examined};
+use crate::private;
 
 /// Everything went as asked.
 const OK: u8 = 0;
@@ -184,11 +186,15 @@ pub fn main() -> ExitCode {
         Ok(line) => line,
         Err(asked) => return ExitCode::from(output::help(&asked)),
     };
+    // The store's library makes files by itself.
+    private::set_umask();
     let code = match line.command {
-        Command::Serve(source) => with(
-            Examined::read(source.config.as_deref()).with_files().finish(),
-            serve::serve,
-        ),
+        Command::Serve(source) => {
+            let file = source.config.as_deref();
+            with(Examined::read(file).with_files().finish(), |config| {
+                serve::serve(config, file)
+            })
+        }
         Command::Config(ConfigCommand::Check(Check { source, live })) => {
             check::check(source.config.as_deref(), live)
         }

@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{FAILED, MISCONFIGURED, OK, complain};
+use super::{FAILED, MISCONFIGURED, OK, complain, secret_files};
 use crate::config::Config;
 use crate::{logging, service, tasks};
 
-/// Runs the service to its end, and returns the exit code.
-pub(super) fn serve(config: Config) -> u8 {
+/// Runs the service to its end, and returns the exit code. `file` is where the configuration was read from.
+pub(super) fn serve(config: Config, file: Option<&Path>) -> u8 {
     run(async {
+        secret_files::warn_of_exposed(&config, file);
         match service::run(config).await {
             Ok(()) => OK,
             Err(error) => {

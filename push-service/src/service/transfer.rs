@@ -6,7 +6,6 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,9 +15,9 @@ use push_protocol::capability::SealingKey;
 use super::signals::Signals;
 use super::{ServiceError, stores};
 use crate::config::{Config, StorageUrl};
-use crate::random;
 use crate::storage::{Imported, NoSessions, Storage};
 use crate::transfer::{self, Counts, Facts, FileError, LeftBehind, Progress, TransferError};
+use crate::{private, random};
 
 /// Where an export goes, or an import comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -275,12 +274,8 @@ impl Unfinished {
         name.push(format!(".{:016x}.unfinished", random::u64()));
         let name = PathBuf::from(name);
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&name)?;
+        options.read(true).write(true).create_new(true);
+        let file = private::create(&mut options, &name, private::FILE)?;
         Ok(Self {
             file,
             name: Some(name),

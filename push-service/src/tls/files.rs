@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::private;
+
 /// For private keys.
-pub(super) const OWNER_ONLY: u32 = 0o600;
+pub(super) const OWNER_ONLY: u32 = private::FILE;
 /// For certificates.
 pub(super) const EVERYONE_READS: u32 = 0o644;
 
@@ -30,7 +31,7 @@ fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(mode).open(file)?;
+    let mut file = private::create(options.write(true).create_new(true), file, mode)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

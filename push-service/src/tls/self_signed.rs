@@ -5,7 +5,6 @@
 //!
 //! What it deliberately does not know: who is presented with it.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +19,7 @@ use super::TlsError;
 use super::files::{self, EVERYONE_READS, OWNER_ONLY};
 use super::pem_pair::PemPair;
 use crate::defaults::{SELF_SIGNED_BACKDATED, SELF_SIGNED_RENEWAL, SELF_SIGNED_VALIDITY};
+use crate::private;
 
 /// The files' names: a user points `--ca` at the first.
 const CERTIFICATE_FILE: &str = "self-signed-certificate.pem";
@@ -53,6 +53,7 @@ impl SelfSigned {
             certificate: directory.join(CERTIFICATE_FILE),
             key: directory.join(KEY_FILE),
         };
+        private::close_secret(&files.key);
         Ok(Self {
             files,
             names: all,
@@ -114,7 +115,7 @@ impl SelfSigned {
     /// The key goes first: a crash in between leaves a pair that does not match, which the next start replaces.
     fn store(&self, made: &CertifiedKey<KeyPair>) -> Result<(), TlsError> {
         if let Some(directory) = self.files.key.parent() {
-            fs::create_dir_all(directory).map_err(|source| TlsError::NotStored {
+            private::create_directory(directory).map_err(|source| TlsError::NotStored {
                 file: directory.into(),
                 source,
             })?;

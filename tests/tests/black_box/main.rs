@@ -13,6 +13,7 @@
 //! - [`commands`]: the other commands, where what they print cannot be written.
 //! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
 //! - [`inspecting`]: what an operator learns of a message, and does by hand.
+//! - [`private_files`]: which files other users of the machine can read.
 //! - [`tls`]: resumption at another node, and what metrics say of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
@@ -34,6 +35,7 @@ mod limits;
 mod logging;
 mod moving;
 mod panics;
+mod private_files;
 mod signed;
 mod starting;
 mod tls;

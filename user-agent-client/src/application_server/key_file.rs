@@ -5,9 +5,9 @@
 //!
 //! **Invariant:** a file that is there is never written. A lost key ends every subscription that is restricted to it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::{fmt, fs};
 
@@ -144,8 +144,10 @@ fn make(path: &Path) -> Result<(SigningKey, bool), KeyFileError> {
         .mode(0o600)
         .open(path)
         .map_err(KeyFileError::Io)?;
+    // The umask may have taken even the owner's rights.
     let written = file
-        .write_all(pem(&der).as_bytes())
+        .set_permissions(Permissions::from_mode(0o600))
+        .and_then(|()| file.write_all(pem(&der).as_bytes()))
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half a key is of no use, and the next attempt would fail because of it.

@@ -4,7 +4,7 @@
 //! another directory with its old name is not touched. Both the directory and the file `lock` are locked: the file
 //! alone could be deleted, and earlier versions know nothing but the file.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,7 @@ impl Directory {
         ensure(path)?;
         let handle = open_directory(path)?;
         let lock = lock(&handle, path)?;
+        close_directory(&handle, path);
         let directory = Self {
             path: path.to_owned(),
             handle,
@@ -190,6 +191,8 @@ impl StateFile {
         let draft = self.draft();
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mut written = self.open(&draft, new, OWNER_ONLY_FILE)?;
+        // The umask may have taken even the owner's rights.
+        rustix::fs::fchmod(&written, OWNER_ONLY_FILE)?;
         let rename = || rustix::fs::renameat(&*self.directory, &*draft, &*self.directory, self.name);
         let outcome = written
             .write_all(bytes)
@@ -301,25 +304,51 @@ pub(super) fn check(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// A directory that is there keeps its permissions: it may be a volume whose owner chose them, or one with files of
-/// others. What is in ours is closed to others in any case.
+/// Makes the directory if it is missing.
 fn ensure(path: &Path) -> Result<(), StateError> {
     match check(path) {
-        Err(StateError::NoDirectory(_)) => return make(path),
-        checked => checked?,
+        Err(StateError::NoDirectory(_)) => make(path),
+        checked => checked,
     }
-    let mode = fs::metadata(path)
-        .map_err(|error| StateError::of_file(path, error))?
-        .permissions()
-        .mode();
-    if mode & OTHERS_WRITE != 0 {
+}
+
+/// Closes a directory to others that is there already. One that belongs to another user, or has other files in it, keeps its
+/// permissions: it may be a volume whose owner chose them. The files in it are closed to others in any case.
+fn close_directory(handle: &File, path: &Path) {
+    let Ok(found) = handle.metadata() else { return };
+    if found.mode() & OTHERS == 0 {
+        return;
+    }
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw() && has_only_our_files(path);
+    if is_ours
+        && handle
+            .set_permissions(Permissions::from_mode(OWNER_ONLY_DIRECTORY))
+            .is_ok()
+    {
+        if fs::exists(path.join(STATE)).unwrap_or(false) {
+            tracing::warn!(
+                directory = %path.display(),
+                "other users could enter the state directory until now; only its owner can now"
+            );
+        }
+        return;
+    }
+    if found.mode() & OTHERS_WRITE != 0 {
         tracing::warn!(
-            directory = %path.display(), mode = %format_args!("{:o}", mode & 0o7777),
+            directory = %path.display(), mode = %format_args!("{:o}", found.mode() & 0o7777),
             "other users can write to the state directory, and so can remove or replace the state: remove \
              their right to write"
         );
     }
-    Ok(())
+}
+
+fn has_only_our_files(path: &Path) -> bool {
+    /// The last two are the command's.
+    const OURS: [&str; 5] = [LOCK, STATE, MESSAGES, "control", "handlers.lock"];
+    let is_ours = |name: &str| OURS.contains(&name.strip_suffix(".new").unwrap_or(name));
+    fs::read_dir(path).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_ours)))
+    })
 }
 
 /// Makes a directory and those above it, for good: what is synced in a directory is lost with the directory's own name.
@@ -335,7 +364,10 @@ fn make(path: &Path) -> Result<(), StateError> {
     match DirBuilder::new().mode(OWNER_ONLY_DIRECTORY).create(path) {
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check(path)?,
-        made => made.map_err(|error| StateError::of_file(path, error))?,
+        made => made
+            // The umask may have taken even the owner's rights.
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(OWNER_ONLY_DIRECTORY)))
+            .map_err(|error| StateError::of_file(path, error))?,
     }
     let synced = File::open(parent).and_then(|parent| parent.sync_all());
     synced.map_err(|error| StateError::of_file(parent, error))
@@ -377,6 +409,7 @@ fn lock(directory: &Arc<File>, path: &Path) -> Result<File, StateError> {
             return Err(locked(holder(&file)));
         }
     }
+    rustix::fs::fchmod(&file, OWNER_ONLY_FILE).map_err(|error| io(error.into()))?;
     // For the error above, and nothing else: a full disk must not keep a user agent from starting.
     file.set_len(0).map_err(io)?;
     writeln!(&file, "{}", std::process::id()).ok();

@@ -40,7 +40,7 @@
 //! [`STORE_MARK_AFTER`]: crate::defaults::STORE_MARK_AFTER
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -51,6 +51,7 @@ use super::layout::STATE_KEY;
 use super::marks::{self, KEY_FILE, Mark, Marks};
 use super::open_error::OpenError;
 use crate::defaults::{TORN_BYTES, TORN_FILES, TORN_KEPT};
+use crate::private;
 
 const MAGIC: &[u8; 4] = b"FJL\x03";
 
@@ -213,7 +214,10 @@ fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     let torn = path.with_extension("torn");
     let kept = &journal[at..journal.len().min(at + TORN_BYTES)];
     // For the operator to examine. The store does not need it, so it opens even if the disk is full.
-    if let Err(error) = fs::write(&torn, kept) {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let saved = private::create(&mut options, &torn, private::FILE);
+    if let Err(error) = saved.and_then(|mut saved| saved.write_all(kept)) {
         tracing::warn!(%error, file = %torn.display(), "the torn end of the journal could not be saved to a file");
     }
     let file = OpenOptions::new().write(true).open(path)?;

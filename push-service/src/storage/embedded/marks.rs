@@ -15,10 +15,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use ring::hmac;
+
+use crate::private;
 
 /// Where the key is, in the store's directory.
 pub(super) const KEY_FILE: &str = "journal.key";
@@ -73,8 +74,8 @@ impl Marks {
         let key: [u8; KEY_BYTES] = crate::random::bytes();
         let under_way = directory.join(format!("{KEY_FILE}.new"));
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&under_way)?;
+        options.write(true).create(true).truncate(true);
+        let mut file = private::create(&mut options, &under_way, private::FILE)?;
         file.write_all(&key)?;
         file.sync_all()?;
         fs::rename(&under_way, directory.join(KEY_FILE))?;

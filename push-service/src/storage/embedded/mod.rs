@@ -24,6 +24,7 @@ mod cache;
 mod commit_replies;
 mod disk;
 mod failure;
+mod guard;
 mod inspect;
 mod journal;
 mod keys;

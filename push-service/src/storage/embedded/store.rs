@@ -2,13 +2,12 @@
 //!
 //! Calls here block on the disk, so only threads of the store make them.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
+use super::guard;
 use super::journal;
 use super::layout::{self, DecodedMessage, FORMAT, FORMAT_KEY, STATE_KEY, StoreState, Unreadable, Value};
 use super::marks::Marks;
@@ -40,9 +39,7 @@ impl Store {
             directory: directory.to_owned(),
             error,
         };
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(directory).map_err(io)?;
+        guard::prepare(directory).map_err(io)?;
         let marks = Marks::load(directory).map_err(io)?;
         journal::mend(directory, marks.as_ref())?;
         // A new store, or one of format 1: `mend` found no batch that needs a key.
@@ -50,6 +47,8 @@ impl Store {
         let store = Self::open_files(directory, marks, memtable_bytes)
             .map_err(|error| open_error(directory, error))?;
         let state = store.check_format(directory)?;
+        // Not before: only now it is known to be a store of ours.
+        guard::close_to_others(directory);
         Ok((store, state))
     }
 

@@ -102,7 +102,7 @@ impl Renewer {
     pub fn new(settings: Settings) -> Result<Self, TlsError> {
         let https = Https::new(trusting(settings.ca.as_deref())?);
         Ok(Self {
-            store: Store::new(&settings.cache, &settings.directory),
+            store: Store::open(&settings.cache, &settings.directory),
             settings,
             https,
             challenges: Arc::default(),

@@ -4,9 +4,8 @@
 //! certificate from the real one. Certificate and key are one file, which is replaced in one step: no crash
 //! leaves a key without its certificate. Only their owner may read them.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use instant_acme::AccountCredentials;
@@ -16,6 +15,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::ServerName;
 
+use crate::private;
 use crate::tls::files::{self, OWNER_ONLY};
 use crate::tls::pem_pair::PemPair;
 use crate::tls::validity::{self, Validity};
@@ -28,8 +28,15 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Of one server, in a directory that others may have files in as well.
-    pub(super) fn new(directory: &Path, server: &str) -> Self {
+    /// Of one server, in a directory that others may have files in as well. What is kept already is closed to other users.
+    pub(super) fn open(directory: &Path, server: &str) -> Self {
+        let store = Self::new(directory, server);
+        private::close_secret(&store.account);
+        private::close_secret(&store.certificate);
+        store
+    }
+
+    fn new(directory: &Path, server: &str) -> Self {
         let digest = digest(&SHA256, server.as_bytes());
         let short: String = digest.as_ref()[..4]
             .iter()
@@ -88,7 +95,7 @@ impl Store {
 
     fn replace(&self, file: &Path, text: &str) -> io::Result<()> {
         if let Some(directory) = file.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            private::create_directory(directory)?;
         }
         files::replace(file, text, OWNER_ONLY)
     }
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn a_certificate_is_kept_with_its_key() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(&directory.path().join("acme"), "https://acme.example/directory");
+        let store = Store::open(&directory.path().join("acme"), "https://acme.example/directory");
         let hosts = ["push.example".to_owned(), "other.example".to_owned()];
         assert_eq!(store.validity(&hosts), None);
         let made = rcgen::generate_simple_self_signed(hosts.clone()).unwrap();
@@ -125,6 +132,14 @@ mod tests {
         assert!(validity.lifetime() > Duration::ZERO);
         assert!(store.validity(&hosts[..1]).is_some());
         assert_eq!(store.validity(&["third.example".to_owned()]), None);
+        let mode = fs::metadata(store.certificate()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+        let kept_in = store.certificate().parent().unwrap();
+        assert_eq!(fs::metadata(kept_in).unwrap().permissions().mode() & 0o777, 0o700);
+
+        // One that others could read is closed to them at the next start.
+        fs::set_permissions(store.certificate(), fs::Permissions::from_mode(0o644)).unwrap();
+        let store = Store::open(kept_in, "https://acme.example/directory");
         let mode = fs::metadata(store.certificate()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, OWNER_ONLY);
 
@@ -140,7 +155,7 @@ mod tests {
         assert!(store.keep_certificate(&chain, &key, &third).is_err());
         assert_eq!(store.validity(&hosts), Some(validity));
 
-        let other = Store::new(
+        let other = Store::open(
             &directory.path().join("acme"),
             "https://staging.example/directory",
         );
@@ -151,7 +166,7 @@ mod tests {
     #[test]
     fn a_torn_account_is_none() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path(), "https://acme.example/directory");
+        let store = Store::open(directory.path(), "https://acme.example/directory");
         assert!(store.account().is_none());
         fs::write(&store.account, "{\"id\":").unwrap();
         assert!(store.account().is_none());

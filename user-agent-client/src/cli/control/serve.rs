@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_protocol::vapid::PublicKey;
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -27,6 +29,9 @@ use super::{
 use crate::cli::console::say;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::news;
+
+/// Connections that may wait to be accepted. Chosen: what the standard library takes.
+const BACKLOG: i32 = 128;
 
 /// The socket of a running `listen`. Dropping it closes the socket.
 pub(in crate::cli) struct Control {
@@ -142,10 +147,20 @@ fn bind(directory: &Path) -> io::Result<(SocketPath, UnixListener)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(&socket.path)?;
-    // Before this, only the check of the peer's user keeps others out.
+    let listener = listen(&socket.path)?;
+    // Where the socket's own mode did not count.
     fs::set_permissions(&socket.path, Permissions::from_mode(0o600))?;
     Ok((socket, listener))
+}
+
+/// Binds a socket whose file is never open to others: on Linux the file gets the mode that the socket has.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Serves connections until the user agent has failed; then the last of them are told why.

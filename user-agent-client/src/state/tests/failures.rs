@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::Mode;
+
 use super::*;
 
 /// One directory, one user agent; the error names the other's process. The lock ends with its holder.
@@ -168,12 +170,34 @@ fn files_are_closed_to_others() {
     }
     let state = State::open(&path).unwrap();
     assert!(files.iter().all(|file| mode(file) == 0o600));
-    assert_eq!(
-        mode(&path),
-        0o755,
-        "a directory that is there is its owner's matter"
-    );
+    assert_eq!(mode(&path), 0o700);
     assert!(state.durable().messages.is_done(message(1)));
+    drop(state);
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(path.join("notes.txt"), "").unwrap();
+    let _state = State::open(&path).unwrap();
+    assert_eq!(mode(&path), 0o755, "others have files in it");
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+}
+
+/// WP-SUB-3: the umask neither opens the state to others nor closes it to its owner.
+#[test]
+fn the_umask_changes_no_mode() {
+    let directory = TempDir::new().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for (name, umask) in [("open", Mode::empty()), ("closed", Mode::from_raw_mode(0o277))] {
+        let path = directory.path().join(name);
+        let before = rustix::process::umask(umask);
+        let opened = State::open(&path);
+        let saved = opened.and_then(|mut state| state.save(&Change::Done(message(1))));
+        rustix::process::umask(before);
+        saved.unwrap();
+        assert_eq!(mode(&path), 0o700, "{name}");
+        for file in ["lock", "state.json", "messages.log"] {
+            assert_eq!(mode(&path.join(file)), 0o600, "{name}: {file}");
+        }
+    }
 }
 
 /// Where there can't be a directory, the error says so and names it. Permissions don't bind root, but /sys takes no

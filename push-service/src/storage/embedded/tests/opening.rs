@@ -20,6 +20,54 @@ async fn a_new_directory_is_private() {
     rig.storage.close().await.unwrap();
 }
 
+/// A store that others could read, in a directory that was open to them, is closed to them at its next start. A directory
+/// that also holds files of others stays as it is.
+#[tokio::test]
+async fn a_store_that_others_could_read_is_closed() {
+    let parent = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for is_shared in [false, true] {
+        let directory = parent.path().join(format!("shared-{is_shared}"));
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let rig = open_in(&directory, Arc::default());
+        assert_eq!(mode(&directory), 0o700, "it was empty");
+        rig.subscribed(1, 1).await;
+        rig.storage.close().await.unwrap();
+
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        for file in files_below(&directory) {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let other = directory.join("notes.txt");
+        if is_shared {
+            fs::write(&other, "not the store's").unwrap();
+            fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let before = files_below(&directory);
+        let rig = open_in(&directory, Arc::default());
+        assert_eq!(mode(&directory), if is_shared { 0o755 } else { 0o700 });
+        for file in before.iter().filter(|file| file.exists()) {
+            let expected = if *file == other { 0o644 } else { 0o600 };
+            assert_eq!(mode(file), expected, "{}", file.display());
+        }
+        rig.storage.close().await.unwrap();
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
 /// One store, one process.
 #[tokio::test]
 async fn a_store_in_use_is_refused() {

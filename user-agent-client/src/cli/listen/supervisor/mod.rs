@@ -282,12 +282,14 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// Opens the file that is locked, and makes it if it isn't there, for its owner only.
 fn open_lock(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let mut options = File::options();
     options.write(true).create(true).truncate(false).mode(0o600);
     // A link may lead to where nothing is to be made.
     options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    options.open(path)
+    let file = options.open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 #[cfg(test)]
