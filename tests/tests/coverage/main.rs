@@ -6,6 +6,7 @@
 mod attacks;
 mod page;
 mod rule;
+mod sender_text;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};

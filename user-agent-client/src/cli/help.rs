@@ -36,14 +36,15 @@ showed it. Otherwise it is tried again: --attempts times, or 16 times over resta
 message comes twice, it has the same id.
 
 --format text prints each message as one line. Line feeds are written \\n, carriage returns \\r, backslashes \\\\, and other \
-control characters except tabs as \\u{1b}; bytes that are not UTF-8 become U+FFFD. A message without data is an empty line.
+characters that a terminal obeys or that change the order of text as \\u{1b}; bytes that are not UTF-8 become U+FFFD. A message without data is an empty line.
 
 --format json prints {\"subscription\":NAME,\"id\":ID,\"attempt\":1,\"time\":MS,\"received\":MS,\"text\":TEXT}. If the message is \
 not UTF-8, there is base64 instead of text. An empty message has the text \"\", a message without data has null. Times are \
 milliseconds since 1970. The members time (when the service accepted the message), urgency and topic exist if the service \
 sends them.
 
---exec runs a command for each message. The message is its standard input, byte by byte. Its environment has \
+--exec runs a command for each message. The message is its standard input, byte by byte. A message may begin with a hyphen: \
+if it has to be an argument, put -- before it. The environment has \
 PUSH_SUBSCRIPTION, PUSH_MESSAGE_ID, PUSH_ATTEMPT and PUSH_RECEIVED, and PUSH_TIME, PUSH_URGENCY and PUSH_TOPIC if the service \
 sends them. Its output is passed through. When listen ends, even by kill -9, its commands are killed.
 
@@ -55,9 +56,10 @@ give a subscription its own command.
 where a click leads. Any other message is shown with the subscription's name as its title.
 
     user-agent-client listen
-    user-agent-client listen --format json --count 10 | jq -r .text
+    user-agent-client listen --format json --count 10 | jq -a .text
     user-agent-client listen --exec 'logger -t \"$PUSH_SUBSCRIPTION\"' --attempts 5
-    user-agent-client listen --exec-for alarms=./alarm --exec 'cat; echo' --jobs 4
+    user-agent-client listen --exec-for alarms=./alarm --exec ./other --jobs 4
+    user-agent-client listen --exec 'notify-send -- \"$PUSH_SUBSCRIPTION\" \"$(cat)\"'
     user-agent-client listen --notify
 
 --urgency saves battery: it takes only messages that were sent with this urgency or a higher one. The others stay at the \
