@@ -7,6 +7,7 @@ use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use push_protocol::escape;
 use serde_json::Value;
 
 use super::healthcheck::{connect, reachable};
@@ -157,9 +158,10 @@ fn refusal(status: &str, body: &str) -> String {
 /// Prints it, and returns the exit code.
 fn show(inspection: &Inspection, form: Form) -> u8 {
     match form {
-        Form::Text => print(inspection),
+        // The text of the answer is the node's.
+        Form::Text => print(escape::text_except(&inspection.to_string(), &['\n'])),
         Form::Json => match serde_json::to_string_pretty(inspection) {
-            Ok(text) => print(format_args!("{text}\n")),
+            Ok(text) => print(format_args!("{}\n", escape::json(&text))),
             Err(error) => complain("the answer cannot be written", &error, FAILED),
         },
     }
