@@ -143,7 +143,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("key.pem");
         std::fs::write(&file, "").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         let mut config = Config::default();
         config.tls.key = Some(file);
         let faults = faults(&config, &mut Unsure::default());

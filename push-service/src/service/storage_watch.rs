@@ -26,7 +26,7 @@ pub(super) async fn watch(storage: &dyn Storage) {
                 "trouble with storage begins: pushes are answered 503 until it ends, which another line says"
             ),
             Some(News::Changes(why)) => {
-                tracing::error!(why, "trouble with storage goes on for another reason")
+                tracing::error!(why, "trouble with storage goes on for another reason");
             }
             Some(News::Ends(lasted)) => {
                 tracing::info!(lasted_secs = lasted.as_secs(), "storage works again");

@@ -152,10 +152,8 @@ impl Primaries {
         }
         match self.inspector.inspect(primary, bucket).await {
             Ok(inspected) => {
-                _ = self
-                    .health_now()
-                    .inspected
-                    .insert(primary.address.clone(), inspected)
+                let address = primary.address.clone();
+                self.health_now().inspected.insert(address, inspected);
             }
             Err(failure) => {
                 let why = failure.explained();
