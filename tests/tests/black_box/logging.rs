@@ -219,7 +219,8 @@ impl Day {
         let settings = Settings::new()
             .environment("PUSH_SERVICE_LOG", level)
             .set("limits.pushes_per_second", 0.01)
-            .set("limits.pushes_burst", 12);
+            .set("limits.pushes_burst", 12)
+            .set("drain.delay", "0s");
         let mut node = Node::start(settings).await;
         let mut server = Http::connect(&node.connector()).await.unwrap();
         let signer = Signer::generate();

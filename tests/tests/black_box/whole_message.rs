@@ -1,6 +1,7 @@
 //! The life of a push message on one node, step by step, over every kind of connection.
 
 use push_tests::application_server::{Http, Push};
+use push_tests::monitor::Connection;
 use push_tests::node::Node;
 use push_tests::payload;
 use push_tests::settings::Settings;
@@ -104,14 +105,43 @@ async fn the_log_keeps_secrets() {
         401
     );
 
+    // Each step of a message has a line, with ids: also of RFC 8030's resources, of receipts, and of a forged URL.
+    let subscriber = Connection::open(&node.connector()).await;
+    let made = subscriber.subscribe(node.public_url()).await;
+    let mut monitor = subscriber.monitor(&made.set).await;
+    let push = Push::new(&made.push, "between us too").header("topic", "SecretTopic");
+    let answer = server.push(&push.header("prefer", "respond-async")).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let promised = monitor.message().await.url.to_string();
+    assert_eq!(subscriber.delete(&promised).await.status, 204);
+    let receipts = answer.link("urn:ietf:params:push:receipt").to_owned();
+    let forged = format!("{}/push/AForgedTokenOfThirtyTwoCharacters", node.public_url());
+    assert_eq!(server.push(&Push::new(&forged, "forged")).await.status, 404);
+    assert_eq!(subscriber.delete(&made.subscription).await.status, 204);
+
     node.terminate();
     let (_, log) = node.ended().await;
+    for event in ["accepted", "offered", "acknowledged", "refused", "unsubscribed"] {
+        let event = format!("\"event\":\"{event}\"");
+        assert!(
+            log.text().contains(&event),
+            "{event}: what is looked through has the lines"
+        );
+    }
     let token = |url: &str| url.rsplit('/').next().unwrap().to_owned();
     for secret in [
         uaid,
         token(&push_resource),
         token(&message_resource),
         authorization,
+        token(&made.push),
+        token(&made.set),
+        token(&made.subscription),
+        token(answer.header("location")),
+        token(&promised),
+        token(&receipts),
+        token(&forged),
+        "SecretTopic".to_owned(),
     ] {
         assert!(
             !log.text().contains(&secret),

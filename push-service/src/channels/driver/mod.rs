@@ -290,9 +290,10 @@ impl Driver {
 
     /// The channel is about to end.
     pub(super) fn ends(&self, why: Closed) {
-        tracing::debug!(reason = why.as_str(), "the channel ends");
         if self.may_hold_seat() {
             self.record(StepKind::Left(why), None);
+        } else {
+            tracing::debug!(reason = why.as_str(), "the channel ends");
         }
     }
 
