@@ -1,30 +1,35 @@
-//! The log: for people on a terminal, JSON for machines elsewhere, always on standard error.
+//! The log: text for people, JSON for machines, always on standard error. Its filter can be changed while the process runs.
 //!
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
 //! themselves when printed. What peers wrote is escaped here, in every record.
 
 mod escaped;
 mod filter;
+mod format;
+mod level;
 mod seldom;
 
 use std::fmt;
-use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::escaped::EscapedStderr;
 use self::filter::Names;
+pub use self::format::LogFormat;
+use self::format::{Destination, JournalFormat, Shape};
+pub(crate) use self::level::{change_filter, filter_now};
 pub(crate) use self::seldom::Seldom;
 
 /// Which variable says what is logged.
 pub(crate) const VARIABLE: &str = "PUSH_SERVICE_LOG";
 
 /// The variable that many programs read, for when [`VARIABLE`] is not set. Beside the keys of
-/// the configuration, the service reads only these two.
+/// the configuration, the service reads only these two, and [`JOURNAL`].
 const SHARED_VARIABLE: &str = "RUST_LOG";
+
+/// The variable by which systemd says that standard error is its journal.
+const JOURNAL: &str = "JOURNAL_STREAM";
 
 /// What is logged if no variable is set. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
 /// frames to send, and the frames are counted anyway.
@@ -50,19 +55,28 @@ impl std::error::Error for LoggingError {}
 /// # Errors
 ///
 /// A variable that is set but is no filter.
-pub fn init() -> Result<(), LoggingError> {
+pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let lines = tracing_subscriber::fmt::layer()
         // A log that can't be written is lost; saying so on the same standard error would panic (PR-5, PR-36).
         .log_internal_errors(false);
-    let lines = if io::stderr().is_terminal() {
-        lines.with_writer(EscapedStderr::text).boxed()
-    } else {
-        let lines = lines.json().flatten_event(true).with_ansi(false);
-        lines.with_writer(EscapedStderr::json).boxed()
+    let journal = std::env::var(JOURNAL).ok();
+    let lines = match format.shape(Destination::of_stderr(journal.as_deref())) {
+        Shape::Coloured => lines.with_writer(EscapedStderr::text).boxed(),
+        Shape::Text => lines.with_ansi(false).with_writer(EscapedStderr::text).boxed(),
+        Shape::Journal => lines
+            .with_ansi(false)
+            .with_writer(EscapedStderr::text)
+            .event_format(JournalFormat::default())
+            .boxed(),
+        Shape::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_ansi(false)
+            .with_writer(EscapedStderr::json)
+            .boxed(),
     };
-    // An error means that a log is there already, as in tests: then that one stays.
-    let _already = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    level::start(lines, filter);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use push_protocol::vapid::PublicKey;
 use push_protocol::{SubscriptionId, UserAgentId};
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tracing_subscriber::filter::Targets;
 
 use super::Admin;
 use super::listing::{self, Asked};
@@ -20,6 +21,7 @@ use super::token::{Denied, Guard};
 use crate::broker::SenderId;
 use crate::config;
 use crate::defaults::{ADMIN_LIST_WITHIN, SENDER_REFUSED_MOST};
+use crate::logging;
 use crate::storage::StorageError;
 
 /// What all admin listeners share of their actions.
@@ -109,6 +111,7 @@ impl Admin {
             Page::EmptyQueue => self.empty_queue(action).await,
             Page::RefuseSender => self.refuse_sender(action),
             Page::AllowSender => self.allow_sender(action),
+            Page::ChangeLogFilter => change_log_filter(action),
             _ => Err(Box::new(error(StatusCode::NOT_FOUND, "there is no such action"))),
         };
         done.unwrap_or_else(|refused| *refused)
@@ -282,4 +285,13 @@ fn sender(action: &Action<'_>) -> Result<SenderId, Box<AdminResponse>> {
                  base64url",
             )
         })
+}
+
+fn change_log_filter(action: &Action<'_>) -> Done {
+    // Twice, because either filter may hide it.
+    let before = |filter: &Targets| tracing::warn!(peer = %action.peer, %filter, "admin action: change what is logged");
+    let now = logging::change_filter(action.body.trim(), before)
+        .map_err(|why| refused(StatusCode::BAD_REQUEST, &why))?;
+    tracing::warn!(peer = %action.peer, filter = now, "what is logged has changed");
+    Ok(json(StatusCode::OK, &json!({ "filter": now })))
 }

@@ -18,6 +18,7 @@ use super::response::{AdminResponse, body, error, json, method_not_allowed, text
 use super::routes::{self, Found, Missing, Page};
 use super::{Admin, Readiness};
 use crate::defaults;
+use crate::logging;
 use crate::metrics::{Certificate, Metrics};
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
@@ -60,7 +61,10 @@ impl Admin {
         {
             return denied;
         }
-        let takes_body = matches!(route.page, Page::Inspect | Page::RefuseSender);
+        let takes_body = matches!(
+            route.page,
+            Page::Inspect | Page::RefuseSender | Page::ChangeLogFilter
+        );
         let sent = match read(takes_body.then_some(body)).await {
             Ok(sent) => sent,
             Err((status, why)) => return error(status, why),
@@ -93,12 +97,14 @@ impl Admin {
             Page::Subscription => self.subscription(segment(0), segment(1)).await,
             Page::Inspect => self.inspect(body).await,
             Page::Senders => self.senders(),
+            Page::LogFilter => log_filter(),
             Page::UserAgents
             | Page::EndUserAgent
             | Page::EndSubscription
             | Page::EmptyQueue
             | Page::RefuseSender
-            | Page::AllowSender => error(StatusCode::NOT_FOUND, "this is an action"),
+            | Page::AllowSender
+            | Page::ChangeLogFilter => error(StatusCode::NOT_FOUND, "this is an action"),
         }
     }
 
@@ -233,6 +239,13 @@ fn version() -> AdminResponse {
     json(StatusCode::OK, &version)
 }
 
+fn log_filter() -> AdminResponse {
+    match logging::filter_now() {
+        Some(filter) => text(StatusCode::OK, format!("{filter}\n")),
+        None => text(StatusCode::NOT_FOUND, "this process has started no log\n"),
+    }
+}
+
 /// The body of a request as text, if there is one to be read; or why not.
 async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'static str)> {
     let Some(body) = body else {
@@ -244,7 +257,7 @@ async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'st
             .map_err(|_| (StatusCode::BAD_REQUEST, "the body must be text in UTF-8")),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is too long: it must be one URL or id, or a time",
+            "the body is too long: it must be one URL or id, a time, or a filter",
         )),
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is incomplete")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),

@@ -43,6 +43,10 @@ pub(super) enum Page {
     RefuseSender,
     /// Ends that.
     AllowSender,
+    /// What is logged.
+    LogFilter,
+    /// Changes what is logged.
+    ChangeLogFilter,
 }
 
 /// One row.
@@ -125,6 +129,13 @@ const ROUTES: &[Route] = &[
         "/senders",
         Page::Senders,
         "the application server keys that send most",
+    ),
+    read("/log-level", Page::LogFilter, "what is logged"),
+    action(
+        Method::PUT,
+        "/log-level",
+        Page::ChangeLogFilter,
+        "changes what is logged, until the end; the body is the filter",
     ),
     action(
         Method::GET,

@@ -105,6 +105,7 @@ async fn actions_need_the_token() {
         format!("DELETE {user_agent}/messages"),
         "POST /senders/0123456789abcdef/refusal".to_owned(),
         "DELETE /senders/0123456789abcdef/refusal".to_owned(),
+        "PUT /log-level".to_owned(),
     ];
     for action in &actions {
         let (status, body) = rig.ask(action, None, "1h").await;
@@ -132,6 +133,20 @@ async fn actions_need_the_token() {
     let (_, report) = rig.ask(&format!("GET {user_agent}"), None, "").await;
     assert_eq!(report["messages"], 1, "nothing was done");
     assert!(rig.service.broker.refused_senders().is_empty());
+}
+
+/// A filter of the log that cannot be used is refused, with the reason.
+#[tokio::test]
+async fn a_wrong_filter_is_refused() {
+    let rig = Rig::new();
+    for (filter, part) in [
+        ("loud", "`loud` is not a level"),
+        ("off", "errors are always logged"),
+    ] {
+        let (status, body) = rig.act("PUT /log-level", filter).await;
+        let why = body["error"].as_str().unwrap_or_default();
+        assert_eq!((status.as_u16(), why.contains(part)), (400, true), "{why}");
+    }
 }
 
 /// A queue is emptied, a subscription and a user agent end; what is not there any more is 404.

@@ -8,11 +8,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{FAILED, MISCONFIGURED, OK, complain, secret_files};
 use crate::config::Config;
+use crate::logging::LogFormat;
 use crate::{logging, service, tasks};
 
 /// Runs the service to its end, and returns the exit code. `file` is where the configuration was read from.
 pub(super) fn serve(config: Config, file: Option<&Path>) -> u8 {
-    run(async {
+    let format = config.log.format;
+    run_logging(format, async move {
         secret_files::warn_of_exposed(&config, file);
         match service::run(config).await {
             Ok(()) => OK,
@@ -26,7 +28,11 @@ pub(super) fn serve(config: Config, file: Option<&Path>) -> u8 {
 
 /// Runs a command's work, which returns the exit code, where it can log and wait.
 pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
-    if let Err(error) = logging::init() {
+    run_logging(LogFormat::Auto, work)
+}
+
+fn run_logging(format: LogFormat, work: impl Future<Output = u8>) -> u8 {
+    if let Err(error) = logging::init(format) {
         return complain("the log filter is not accepted", &error, MISCONFIGURED);
     }
     tasks::log_panics();

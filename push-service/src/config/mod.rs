@@ -39,7 +39,7 @@ pub use acme::{AcmeDirectory, Domain, MailAddress};
 pub use examined::Examined;
 pub(crate) use nearest::nearest;
 pub use schema::{
-    Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls,
+    Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Log, Redis, Security, Storage, Tls,
 };
 pub use template::template;
 pub use values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};

@@ -14,6 +14,7 @@ use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
 use super::values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
+use crate::logging::LogFormat;
 use crate::storage::redis::WaitReplicas;
 use crate::tls::acme::ChallengeKind;
 
@@ -49,6 +50,8 @@ section! {
         channels: Channels;
         /// How it leaves.
         drain: Drain;
+        /// What its log looks like.
+        log: Log;
     }
 }
 
@@ -296,6 +299,14 @@ section! {
         /// The process ends at the latest this long after the signal. On Kubernetes, keep it below
         /// terminationGracePeriodSeconds.
         deadline: Duration = defaults::DRAIN_DEADLINE, in INSTANT..=HOUR * 3;
+    }
+}
+
+section! {
+    /// The log of `serve`, on standard error. PUSH_SERVICE_LOG sets what is logged.
+    "log" Log {
+        /// "text", "json", or "auto": text on a terminal and in systemd's journal, else JSON.
+        format: LogFormat = LogFormat::Auto;
     }
 }
 

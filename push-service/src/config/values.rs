@@ -12,6 +12,7 @@ use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
 use crate::defaults;
+use crate::logging::LogFormat;
 use crate::storage::redis::WaitReplicas;
 use crate::storage::redis::url::RedisUrl;
 
@@ -367,6 +368,22 @@ impl Setting for PublicKey {
 
     fn to_toml(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+impl Setting for LogFormat {
+    fn takes() -> String {
+        let [auto, text, json] = Self::ALL.map(Self::as_str);
+        format!("`{auto}`, `{text}` or `{json}`")
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        let text = raw.text()?;
+        Self::ALL.into_iter().find(|format| format.as_str() == text)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.as_str())
     }
 }
 

@@ -218,6 +218,7 @@ mod tests {
         "limits.queue_bytes",
         "limits.sender_bytes",
         "limits.store_bytes",
+        "log.format",
         "limits.ttl",
         "limits.hello_within",
         "limits.header_within",

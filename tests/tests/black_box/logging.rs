@@ -1,7 +1,10 @@
 //! What the log says: of connections, of each step of a message, and of refusals.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
+use http::Request;
 use push_protocol::UserAgentIdentity;
 use push_tests::application_server::{Http, Push};
 use push_tests::node::Node;
@@ -345,4 +348,65 @@ async fn a_proxy_that_uses_another_field_is_noticed() {
     let text = node.log().text();
     assert_eq!(text.matches("listen.forwarded_header").count(), 1, "{text}");
     assert!(!text.contains("203.0.113.7"), "{text}");
+}
+
+/// The admin listener shows what is logged, and with its token changes it while the node runs. A filter that can't be used is
+/// refused, and changes nothing.
+#[tokio::test]
+async fn the_level_changes_while_the_node_runs() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, TOKEN).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let node = Node::start(Settings::new().set("admin.token_file", file.to_str().unwrap())).await;
+    let mut admin = Http::connect(&node.admin()).await.unwrap();
+    let mut change = async |filter: &'static str| {
+        let request = Request::put(format!("http://{}/log-level", node.admin().address))
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .body(filter.into());
+        admin.request(request.unwrap()).await.unwrap()
+    };
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
+    agent.subscribe(None).await;
+    let subscribed = |node: &Node| {
+        records(node)
+            .iter()
+            .filter(|line| line["event"] == "subscribed")
+            .count()
+    };
+    assert_eq!(subscribed(&node), 0, "{}", node.log().tail());
+    assert_eq!(change("verbose").await.status, 400);
+    let changed = change("info,push_service=debug").await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert!(
+        node.ask_admin("/log-level")
+            .await
+            .text()
+            .contains("push_service=debug")
+    );
+    agent.subscribe(None).await;
+    let line = node.log().wait_for_line(&["\"event\":\"subscribed\""]);
+    within("the step is logged", line).await.expect("the node runs");
+    assert_eq!(change("error").await.status, 200);
+    agent.subscribe(None).await;
+    assert_eq!(subscribed(&node), 1, "{}", node.log().tail());
+    node.log()
+        .wait_for_line(&["admin action: change what is logged"])
+        .await;
+}
+
+/// `log.format` decides what a line looks like, also where no terminal is.
+#[tokio::test]
+async fn the_format_is_configured() {
+    let node = Node::stopped(
+        Settings::new()
+            .redis("redis://127.0.0.1:1")
+            .set("log.format", "text"),
+    );
+    let output = node.runs(&["serve"], std::process::Stdio::null()).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines.iter().any(|line| line.contains(" ERROR ")), "{said}");
+    assert!(!said.contains("\"level\"") && !said.contains('\u{1b}'), "{said}");
 }
