@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, StorageUrl};
+use push_protocol::capability::SealingKey;
+
+use crate::config::{Config, Secret, StorageUrl};
 use crate::private;
 
 /// Logs each such file.
@@ -37,14 +39,14 @@ fn holds_secret(config: &Config, file: &Path) -> bool {
         return false;
     };
     let security = &config.security;
-    let word = security.user_agent_secret.as_ref().map(|secret| secret.expose());
+    let word = security.user_agent_secret.as_ref().map(Secret::expose);
     let url = match &config.storage.url {
         StorageUrl::Redis(url) => Some(url.expose()).filter(|url| url.contains('@')),
         StorageUrl::Embedded { .. } | StorageUrl::Memory => None,
     };
     let keys = security.sealing_keys.iter();
     word.into_iter().chain(url).any(|secret| text.contains(secret))
-        || keys.map(|key| key.to_base64url()).any(|key| text.contains(&key))
+        || keys.map(SealingKey::to_base64url).any(|key| text.contains(&key))
 }
 
 /// The keys of `tls.directory`.

@@ -25,8 +25,8 @@ fn pages(root: &Path) -> Vec<PathBuf> {
         root.join("user-agent-client/src/cli/help.rs"),
         root.join("user-agent-client/src/cli/args.rs"),
     ];
-    for entry in fs::read_dir(root.join("docs")).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(root.join("docs")).expect("there is a folder docs") {
+        let path = entry.expect("docs can be read").path();
         if path.extension().is_some_and(|extension| extension == "md") {
             pages.push(path);
         }
@@ -35,7 +35,7 @@ fn pages(root: &Path) -> Vec<PathBuf> {
 }
 
 fn faults(page: &Path) -> Vec<String> {
-    let text = fs::read_to_string(page).unwrap();
+    let text = fs::read_to_string(page).expect("a page can be read");
     let faulty = text.lines().enumerate().filter(|(_, line)| is_faulty(line));
     faulty
         .map(|(at, line)| format!("{}:{}: {}", page.display(), at + 1, line.trim()))
