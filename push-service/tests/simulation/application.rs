@@ -163,7 +163,7 @@ impl World {
         self.senders.insert((index, name), sender);
         if renewed {
             self.tell_machine(index, |machine, out| {
-                machine.confirm_renewal(name, push_resource, out)
+                machine.confirm_renewal(name, push_resource, out);
             });
         }
     }

@@ -32,8 +32,8 @@ struct Service {
 impl Service {
     fn settings(token: &tempfile::TempDir) -> Settings {
         let file = token.path().join("token");
-        std::fs::write(&file, TOKEN).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&file, TOKEN).expect("it can be written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
         Settings::new()
             .set("limits.queue_messages", QUEUE)
             .set("admin.token_file", file.display().to_string())
@@ -41,7 +41,7 @@ impl Service {
     }
 
     async fn embedded() -> Self {
-        let token = tempfile::tempdir().unwrap();
+        let token = tempfile::tempdir().expect("a directory");
         Self {
             nodes: vec![Node::start(Self::settings(&token)).await],
             _redis: None,
@@ -50,7 +50,7 @@ impl Service {
     }
 
     async fn three_nodes() -> Self {
-        let token = tempfile::tempdir().unwrap();
+        let token = tempfile::tempdir().expect("a directory");
         let redis = Server::start(Configuration::new()).await;
         let mut nodes = Vec::new();
         for _ in 0..3 {
@@ -81,7 +81,9 @@ impl Service {
     }
 
     async fn push(&self, n: usize, push: &Push) -> Answer {
-        let mut http = Http::connect(&self.node(n).connector()).await.unwrap();
+        let mut http = Http::connect(&self.node(n).connector())
+            .await
+            .expect("the node listens");
         http.push(push).await
     }
 
@@ -99,11 +101,13 @@ impl Service {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         assert!(!text.contains(what), "the URL is not shown");
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_str(&text).expect("JSON")
     }
 
     async fn inspected(&self, what: &str, more: &[&str]) -> Output {
-        let mut command = Command::from(binaries::program(binaries::push_service().to_str().unwrap()));
+        let mut command = Command::from(binaries::program(
+            binaries::push_service().to_str().expect("UTF-8"),
+        ));
         command.args(["inspect", "-"]).args(more);
         for node in &self.nodes {
             command.args(["--admin", &node.admin().address.to_string()]);
@@ -112,19 +116,19 @@ impl Service {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.spawn().expect("it starts");
         let mut input = child
             .stdin
             .take()
-            .unwrap()
+            .expect("a pipe")
             .into_owned_fd()
             .map(std::fs::File::from)
-            .unwrap();
-        writeln!(input, "{what}").unwrap();
+            .expect("a pipe");
+        writeln!(input, "{what}").expect("it reads");
         drop(input);
         within("the command ends", child.wait_with_output())
             .await
-            .unwrap()
+            .expect("it ends")
     }
 
     async fn is(&self, what: &str, state: &str) -> Value {
@@ -150,16 +154,16 @@ impl Service {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut http = Http::connect(&admin).await.unwrap();
-        let request = request.body(body.to_owned().into()).unwrap();
-        http.request(request).await.unwrap()
+        let mut http = Http::connect(&admin).await.expect("the node listens");
+        let request = request.body(body.to_owned().into()).expect("a request");
+        http.request(request).await.expect("an answer")
     }
 }
 
 fn steps(shown: &Value) -> Vec<String> {
-    let steps = shown["steps"].as_array().unwrap().iter();
+    let steps = shown["steps"].as_array().expect("a list").iter();
     steps
-        .map(|step| step["event"].as_str().unwrap().to_owned())
+        .map(|step| step["event"].as_str().expect("a string").to_owned())
         .collect()
 }
 
@@ -177,8 +181,10 @@ async fn ten_fates(service: &Service) {
     let old = service.sent(1, &push("old").header("topic", "weather")).await;
     let new = service.sent(2, &push("new").header("topic", "weather")).await;
     let cancelled = service.sent(0, &push("cancelled")).await;
-    let mut http = Http::connect(&service.node(1).connector()).await.unwrap();
-    let answer = http.delete(&cancelled).await.unwrap();
+    let mut http = Http::connect(&service.node(1).connector())
+        .await
+        .expect("the node listens");
+    let answer = http.delete(&cancelled).await.expect("an answer");
     assert_eq!(answer.status, 204, "{}", answer.text());
     urls.push((old, "replaced"));
     urls.push((cancelled, "cancelled"));
@@ -214,7 +220,7 @@ async fn ten_fates(service: &Service) {
     assert_eq!(refused.status, 429, "{}", refused.text());
     urls.push((evicted, "evicted"));
     let history = service.inspect(&full_resource).await;
-    let refusals = history["steps"].as_array().unwrap().iter();
+    let refusals = history["steps"].as_array().expect("a list").iter();
     let refusals: Vec<_> = refusals.filter(|step| step["event"] == "refused").collect();
     assert_eq!(refusals.len(), 1, "{history}");
     assert_eq!(refusals[0]["reason"], "queue_full");
@@ -240,7 +246,7 @@ async fn ten_fates(service: &Service) {
     let given_up = service.sent(0, &Push::new(&to_empty, "emptied")).await;
     let user_agent = service.inspect(&to_empty).await["user_agent"]
         .as_str()
-        .unwrap()
+        .expect("a string")
         .to_owned();
     let path = format!("/user-agents/{user_agent}/messages");
     let answer = service.act(2, "DELETE", &path, Some(TOKEN), "").await;
@@ -255,13 +261,13 @@ async fn ten_fates(service: &Service) {
             assert!(steps(&shown).iter().any(|event| event == "accepted"), "{shown}");
         }
         let text = service.inspected(url, &[]).await;
-        let text = String::from_utf8(text.stdout).unwrap();
+        let text = String::from_utf8(text.stdout).expect("UTF-8");
         println!("{text}");
         assert!(text.starts_with("message ") && !text.contains(url), "{text}");
         // The id in the log finds the same.
-        let id = shown["message"].as_str().unwrap();
+        let id = shown["message"].as_str().expect("a string");
         let by_id = service.inspected(id, &["--json"]).await;
-        let by_id: Value = serde_json::from_slice(&by_id.stdout).unwrap();
+        let by_id: Value = serde_json::from_slice(&by_id.stdout).expect("JSON");
         assert_eq!(&by_id["state"], state, "{by_id}");
     }
     let shown = service.inspect(&ended).await;
@@ -273,7 +279,7 @@ async fn ten_fates(service: &Service) {
         let log = node.log().text();
         let secrets = urls.iter().map(|(url, _)| url.as_str());
         for secret in secrets.chain([TOKEN, &resource, &full_resource]) {
-            let token = secret.rsplit('/').next().unwrap();
+            let token = secret.rsplit('/').next().expect("a part");
             assert!(!log.contains(token), "a secret is in the log");
         }
     }
@@ -297,8 +303,8 @@ async fn user_agents_end(service: &Service) {
     let (mut agent, _) = service.arrive(0, None).await;
     let (one, other) = (agent.subscribe(None).await, agent.subscribe(None).await);
     let shown = service.inspect(&one.push_resource).await;
-    let id = shown["user_agent"].as_str().unwrap();
-    let ended = shown["subscription"].as_str().unwrap();
+    let id = shown["user_agent"].as_str().expect("a string");
+    let ended = shown["subscription"].as_str().expect("a string");
     assert_eq!(shown["report"]["seated"], true);
     let subscription = format!("/user-agents/{id}/subscriptions/{ended}");
     for (token, status) in [(None, 401), (Some("wrong"), 401)] {
@@ -319,11 +325,11 @@ async fn user_agents_end(service: &Service) {
         .act(2, "GET", "/user-agents?order=bytes&limit=5", Some(TOKEN), "")
         .await;
     assert_eq!(listed.status, 200, "{}", listed.text());
-    let list: Value = serde_json::from_slice(&listed.body).unwrap();
+    let list: Value = serde_json::from_slice(&listed.body).expect("JSON");
     assert!(
         list["user_agents"]
             .as_array()
-            .unwrap()
+            .expect("a list")
             .iter()
             .any(|one| one["id"] == id),
         "{list}"
@@ -342,7 +348,7 @@ async fn user_agents_end(service: &Service) {
         log.wait_for_line(&["admin action: end a user agent", id]),
     )
     .await;
-    assert!(line.unwrap().contains("\"peer\":\""));
+    assert!(line.expect("the line is there").contains("\"peer\":\""));
 }
 
 /// Admin actions on the embedded store.
@@ -371,15 +377,20 @@ async fn an_operator_refuses_a_sender() {
     let line = metrics
         .lines()
         .find(|line| line.starts_with("push_service_sender_pushes_total{"));
-    let sender = line.unwrap().split('"').nth(1).unwrap().to_owned();
-    assert!(line.unwrap().ends_with(" 1"));
+    let sender = line
+        .expect("a part")
+        .split('"')
+        .nth(1)
+        .expect("a part")
+        .to_owned();
+    assert!(line.expect("the line is there").ends_with(" 1"));
     assert!(!metrics.contains(&signer.public_key()));
     let path = format!("/senders/{sender}/refusal");
     let answer = service.act(0, "POST", &path, Some(TOKEN), "10m").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let refused = service.push(0, &push).await;
     assert_eq!(refused.status, 429);
-    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 590);
+    assert!(refused.header("retry-after").parse::<u64>().expect("a number") > 590);
     assert_eq!(service.act(0, "DELETE", &path, Some(TOKEN), "").await.status, 204);
     service.sent(0, &push).await;
 }
@@ -387,10 +398,10 @@ async fn an_operator_refuses_a_sender() {
 /// A node does not start with a token that others may read; without a node to ask, and for nonsense, the command says so.
 #[tokio::test]
 async fn what_cannot_be_asked_is_said() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
-    std::fs::write(&file, TOKEN).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(&file, TOKEN).expect("it can be written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("a mode");
     let refusal = Node::refused(Settings::new().set("admin.token_file", file.display().to_string())).await;
     assert!(
         refusal.said.contains("admin.token_file") && refusal.said.contains("chmod 600"),

@@ -25,11 +25,13 @@ async fn a_debug_line_says_whose_connection_it_is() {
         .set("public_url", "https://push.test")
         .set("listen.trusted_proxies", vec!["127.0.0.0/8"]);
     let node = Node::start(settings).await;
-    let mut stream = TcpStream::connect(node.connector().address).await.unwrap();
-    let peer = stream.local_addr().unwrap();
+    let mut stream = TcpStream::connect(node.connector().address)
+        .await
+        .expect("the node listens");
+    let peer = stream.local_addr().expect("an address");
     let said = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\nPRI * HT";
-    stream.write_all(said).await.unwrap();
-    stream.shutdown().await.unwrap();
+    stream.write_all(said).await.expect("the node reads");
+    stream.shutdown().await.expect("the node reads");
     let line = node
         .log()
         .wait_for_line(&["a connection ended before its first request"]);
@@ -57,9 +59,12 @@ fn records(node: &Node) -> Vec<Value> {
 async fn each_step_of_a_message_has_a_line() {
     let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
     let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
-    let user_agent = UserAgentIdentity::parse(&uaid).unwrap().id().to_string();
+    let user_agent = UserAgentIdentity::parse(&uaid)
+        .expect("an identity")
+        .id()
+        .to_string();
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.connector()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.expect("the node listens");
     let push = |text: &str| Push::new(&subscription.push_resource, text).header("topic", "weather");
     assert_eq!(server.push(&push("acknowledged")).await.status, 201);
     let arrived = agent.notification().await;
@@ -69,7 +74,7 @@ async fn each_step_of_a_message_has_a_line() {
     let cancelled = server.push(&push("cancelled")).await;
     assert_eq!(cancelled.status, 201);
     let deleted = server.delete(cancelled.header("location")).await;
-    assert_eq!(deleted.unwrap().status, 204);
+    assert_eq!(deleted.expect("an answer").status, 204);
     assert_eq!(server.push(&push("unheard").ttl(0)).await.status, 201);
     let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     agent.unsubscribe(&subscription.name).await;
@@ -82,14 +87,14 @@ async fn each_step_of_a_message_has_a_line() {
         let detail = record["reason"].as_str().or(record["channel"].as_str());
         format!(
             "{} {}",
-            record["event"].as_str().unwrap(),
+            record["event"].as_str().expect("a string"),
             detail.unwrap_or_default()
         )
     };
     let of_subscription = steps
         .iter()
         .find_map(|record| record["subscription"].as_str())
-        .unwrap();
+        .expect("a step names it");
     let mut messages: Vec<(&str, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for step in &steps {
@@ -131,14 +136,17 @@ async fn each_step_of_a_message_has_a_line() {
 async fn refused_requests_have_a_line() {
     let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
     let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
-    let user_agent = UserAgentIdentity::parse(&uaid).unwrap().id().to_string();
+    let user_agent = UserAgentIdentity::parse(&uaid)
+        .expect("an identity")
+        .id()
+        .to_string();
     let key = Signer::generate().public_key();
     let restricted = agent.subscribe(Some(&key)).await.push_resource;
-    let mut server = Http::connect(&node.connector()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.expect("the node listens");
     assert_eq!(server.push(&Push::new(&restricted, "unsigned")).await.status, 401);
     let forged = format!("{}/push/forged", node.public_url());
     assert_eq!(server.push(&Push::new(&forged, "forged")).await.status, 404);
-    assert_eq!(server.get("/elsewhere").await.unwrap().status, 404);
+    assert_eq!(server.get("/elsewhere").await.expect("an answer").status, 404);
 
     let lines = records(&node);
     let has = |fields: &[(&str, Value)]| {
@@ -170,12 +178,12 @@ async fn refusals_name_their_setting() {
     let node = Node::start(settings).await;
     let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.connector()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.expect("the node listens");
     for status in [201, 429, 429, 429] {
         let answer = server.push(&Push::new(&subscription.push_resource, "fast")).await;
         assert_eq!(answer.status, status);
     }
-    let _third = Http::connect(&node.connector()).await.unwrap();
+    let _third = Http::connect(&node.connector()).await.expect("the node listens");
     for _ in 0..3 {
         if let Ok(mut fourth) = Http::connect(&node.connector()).await {
             let push = Push::new(&subscription.push_resource, "fourth");
@@ -225,7 +233,7 @@ impl Day {
             .set("limits.pushes_burst", 12)
             .set("drain.delay", "0s");
         let mut node = Node::start(settings).await;
-        let mut server = Http::connect(&node.connector()).await.unwrap();
+        let mut server = Http::connect(&node.connector()).await.expect("the node listens");
         let signer = Signer::generate();
         let mut messages = 0;
         for n in 0..20 {
@@ -244,7 +252,10 @@ impl Day {
                 assert_eq!(replaced.status, 201);
             }
             let cancelled = server.push(&push("a mistake")).await;
-            server.delete(cancelled.header("location")).await.unwrap();
+            server
+                .delete(cancelled.header("location"))
+                .await
+                .expect("an answer");
             assert_eq!(server.push(&push("now or never").ttl(0)).await.status, 201);
             messages += 10;
             let unsigned = Push::new(&restricted.push_resource, "unsigned");
@@ -336,11 +347,16 @@ async fn a_proxy_that_uses_another_field_is_noticed() {
         .set("listen.trusted_proxies", vec!["127.0.0.0/8"]);
     let node = Node::start(settings).await;
     for _ in 0..2 {
-        let mut stream = TcpStream::connect(node.connector().address).await.unwrap();
+        let mut stream = TcpStream::connect(node.connector().address)
+            .await
+            .expect("the node listens");
         let said = b"GET / HTTP/1.1\r\nHost: x\r\nForwarded: for=203.0.113.7\r\nConnection: close\r\n\r\n";
-        stream.write_all(said).await.unwrap();
+        stream.write_all(said).await.expect("the node reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        stream
+            .read_to_string(&mut answer)
+            .await
+            .expect("the node answers");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
     let warned = node.log().wait_for_line(&["listen.forwarded_header"]);
@@ -355,17 +371,20 @@ async fn a_proxy_that_uses_another_field_is_noticed() {
 #[tokio::test]
 async fn the_level_changes_while_the_node_runs() {
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
-    std::fs::write(&file, TOKEN).unwrap();
-    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    let node = Node::start(Settings::new().set("admin.token_file", file.to_str().unwrap())).await;
-    let mut admin = Http::connect(&node.admin()).await.unwrap();
+    std::fs::write(&file, TOKEN).expect("it can be written");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+    let node = Node::start(Settings::new().set("admin.token_file", file.to_str().expect("UTF-8"))).await;
+    let mut admin = Http::connect(&node.admin()).await.expect("the node listens");
     let mut change = async |filter: &'static str| {
         let request = Request::put(format!("http://{}/log-level", node.admin().address))
             .header("authorization", format!("Bearer {TOKEN}"))
             .body(filter.into());
-        admin.request(request.unwrap()).await.unwrap()
+        admin
+            .request(request.expect("an answer"))
+            .await
+            .expect("an answer")
     };
     let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     agent.subscribe(None).await;
