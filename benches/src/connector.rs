@@ -18,7 +18,7 @@ use user_agent_client::channel::Channel;
 use user_agent_client::{ServerUrl, Trust};
 
 use crate::failure::{BenchResult, Failure, While as _};
-use crate::leftovers::{Leftover, Leftovers};
+use crate::leftovers::Leftovers;
 
 /// Connections from one source address.
 const CONNECTIONS_PER_ADDRESS: u32 = 3_000;
@@ -157,10 +157,10 @@ impl Connector {
         }
     }
 
-    /// Notes what was made here, if it has to be ended.
-    pub(crate) fn made(&self, leftover: impl FnOnce() -> Leftover) {
+    /// Notes how to end what was made here, if it has to be ended.
+    pub(crate) fn made<F: Future<Output = BenchResult<()>> + Send + 'static>(&self, end: impl FnOnce() -> F) {
         if let Some(leftovers) = &self.leftovers {
-            leftovers.add(leftover());
+            leftovers.add(end());
         }
     }
 

@@ -4,20 +4,18 @@
 
 use std::sync::Arc;
 
+use push_protocol::SubscriptionName;
 use push_protocol::session::user_agent as session;
 use push_protocol::vapid::PublicKey;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::application_server::PushResource;
 use crate::connector::{Connector, Transport};
+use crate::each::{CONNECTING, each};
 use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
-use crate::leftovers::Leftover;
 use crate::user_agent::{Identity, OnWebSocket, UserAgent, set, subscription_name, waiting};
-
-/// Connections that are being made at a time. Chosen: the service is kept busy, and its backlog does not overflow.
-pub(crate) const CONNECTING: usize = 64;
 
 /// Subscriptions of RFC 8030 that are being made at a time: each takes one request after the other.
 const SUBSCRIBING: usize = 8;
@@ -67,7 +65,7 @@ impl Newcomers {
                     newcomer.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
                 let subscription = subscription_name(nth);
                 let push_resource = user_agent.register(subscription, key).await?;
-                connector.made(|| Leftover::OnWebSocket(connector.clone(), name.clone(), subscription));
+                connector.made(|| unregister(connector.clone(), name.clone(), subscription));
                 let identity = Identity { name, push_resource };
                 Ok((UserAgent::WebSocket(user_agent), identity))
             }
@@ -75,6 +73,17 @@ impl Newcomers {
         let (user_agents, identities) = registered.await?.into_iter().unzip();
         Ok((Fleet { user_agents }, identities))
     }
+}
+
+/// Connects as this user agent and ends its subscription.
+async fn unregister(
+    connector: Connector,
+    name: session::Identity,
+    subscription: SubscriptionName,
+) -> BenchResult<()> {
+    let mut user_agent = OnWebSocket::connect(&connector.by(Transport::WebSocket)).await?;
+    user_agent.hello(Some(name)).await?;
+    user_agent.unregister(subscription).await
 }
 
 impl Fleet {
@@ -199,27 +208,4 @@ pub(crate) async fn expect_nothing(connector: &Connector, identities: &[Identity
             "{left} messages were offered again that had been acknowledged"
         ))),
     }
-}
-
-/// Does a step `count` times, at most `width` at a time, and returns what came of each, in order.
-pub(crate) async fn each<T: Send + 'static, F: Future<Output = BenchResult<T>> + Send + 'static>(
-    count: usize,
-    width: usize,
-    mut step: impl FnMut(usize) -> F,
-) -> BenchResult<Vec<T>> {
-    let turns = Arc::new(Semaphore::new(width));
-    let mut tasks = JoinSet::new();
-    for nth in 0..count {
-        let (turns, step) = (Arc::clone(&turns), step(nth));
-        tasks.spawn(async move {
-            let _turn = turns.acquire().await.doing("waiting for a turn")?;
-            within("a user agent's step", step).await.map(|done| (nth, done))
-        });
-    }
-    let mut done: Vec<_> = (0..count).map(|_| None).collect();
-    while let Some(ended) = tasks.join_next().await {
-        let (nth, result) = ended.doing("a step")??;
-        done[nth] = Some(result);
-    }
-    Ok(done.into_iter().flatten().collect())
 }

@@ -4,42 +4,28 @@
 //! nothing is noted there.
 
 use std::fmt;
-use std::io::Write as _;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent as session;
 use tokio::time::timeout;
-use user_agent_client::UserAgent;
 
-use crate::connector::{Connector, Transport};
+use crate::each::{CONNECTING, each};
 use crate::failure::{BenchResult, Failure, PATIENCE};
-use crate::fleet::{CONNECTING, each};
-use crate::http1::Connection;
-use crate::user_agent::OnWebSocket;
-use crate::user_agent::set::target;
 
-/// One thing that has to be ended.
-pub(crate) enum Leftover {
-    /// A subscription of a user agent on a WebSocket.
-    OnWebSocket(Connector, session::Identity, SubscriptionName),
-    /// A set or a receipt subscription: its URL is its end.
-    Resource(Connector, Box<str>),
-    /// The subscription with this label, of a user agent of the library.
-    OfLibrary(UserAgent, &'static str),
-}
+/// Ends one thing. It does nothing before it is polled.
+type End = Pin<Box<dyn Future<Output = BenchResult<()>> + Send>>;
 
-/// All of them.
+/// The ends of all that was made.
 #[derive(Clone, Default)]
-pub(crate) struct Leftovers(Arc<Mutex<Vec<Leftover>>>);
+pub(crate) struct Leftovers(Arc<Mutex<Vec<End>>>);
 
 impl Leftovers {
-    /// Notes one.
-    pub(crate) fn add(&self, leftover: Leftover) {
+    /// Notes how one thing is ended.
+    pub(crate) fn add(&self, end: impl Future<Output = BenchResult<()>> + Send + 'static) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(leftover);
+            .push(Box::pin(end));
     }
 
     /// Ends all of them.
@@ -47,11 +33,11 @@ impl Leftovers {
         let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let count = all.len();
         let ended = each(count, CONNECTING, |_| {
-            let leftover = all.pop();
+            let end = all.pop();
             async move {
-                let Some(leftover) = leftover else { return Ok(true) };
+                let Some(end) = end else { return Ok(true) };
                 // One that cannot be ended does not keep the others.
-                Ok(matches!(timeout(PATIENCE / 2, leftover.end()).await, Ok(Ok(()))))
+                Ok(matches!(timeout(PATIENCE / 2, end).await, Ok(Ok(()))))
             }
         });
         let left = ended.await?.into_iter().filter(|is_ended| !is_ended).count();
@@ -61,41 +47,6 @@ impl Leftovers {
                 "{left} of {count} subscriptions could not be ended, and are left at the service"
             ))),
         }
-    }
-}
-
-impl Leftover {
-    async fn end(self) -> BenchResult<()> {
-        match self {
-            Self::OnWebSocket(connector, identity, subscription) => {
-                let mut user_agent = OnWebSocket::connect(&connector.by(Transport::WebSocket)).await?;
-                user_agent.hello(Some(identity)).await?;
-                user_agent.unregister(subscription).await
-            }
-            Self::Resource(connector, url) => delete(&connector, &url).await,
-            Self::OfLibrary(agent, label) => {
-                // One that was stopped was unsubscribed before.
-                if agent.unsubscribe(label).await.is_ok() {
-                    agent.wait_until_unsubscribed().await;
-                    agent.stop().await;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-async fn delete(connector: &Connector, url: &str) -> BenchResult<()> {
-    let (host, path) = target(url)?;
-    let mut connection = Connection::connect(connector).await?;
-    // A Vec takes every write.
-    let _ = write!(
-        connection.request(),
-        "DELETE {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"
-    );
-    match connection.exchange().await? {
-        204 | 404 | 410 => Ok(()),
-        status => Err(Failure::new(format!("a DELETE is answered {status}, not 204"))),
     }
 }
 

@@ -18,6 +18,7 @@ mod body;
 mod budgets;
 mod cli;
 mod connector;
+mod each;
 mod failure;
 mod fleet;
 mod http1;

@@ -13,8 +13,7 @@ use tokio::task::JoinHandle;
 use crate::application_server::{ApplicationServer, Body, PushResource};
 use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure, PATIENCE, While as _, within};
-use crate::leftovers::Leftover;
-use crate::user_agent::set::subscribe;
+use crate::user_agent::set::{delete, subscribe};
 
 /// Streams that the service may push at a time. Chosen: more than it opens, so that its own bound holds.
 const STREAMS: u32 = 1_000;
@@ -158,7 +157,7 @@ async fn subscription(connector: &Connector) -> BenchResult<Box<str>> {
         .push(&unread, None, Body::Made(b"this is not read"))
         .await?;
     let receipts = sender.receipts()?;
-    connector.made(|| Leftover::Resource(connector.clone(), receipts.into()));
+    connector.made(|| delete(connector.clone(), receipts.to_owned()));
     Ok(receipts.into())
 }
 

@@ -29,6 +29,7 @@ pub mod history;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;
+mod nearest;
 pub mod private;
 pub mod random;
 pub mod resources;

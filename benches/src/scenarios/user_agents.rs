@@ -27,10 +27,10 @@ use super::sending::{Campaign, connect};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::connector::Connector;
+use crate::each::{CONNECTING, each};
 use crate::failure::{BenchResult, Failure, While as _};
-use crate::fleet::{CONNECTING, each, expect_nothing};
+use crate::fleet::expect_nothing;
 use crate::ledger::{Ledger, Times};
-use crate::leftovers::Leftover;
 use crate::process::{CpuTime, CpuUsed, Process};
 use crate::report::Measured;
 use crate::target::{Target, data_directory};
@@ -224,6 +224,15 @@ impl UserAgents {
     }
 }
 
+/// Ends the subscription of a user agent, unless it was stopped: then it was unsubscribed before.
+async fn unsubscribe(agent: UserAgent) -> BenchResult<()> {
+    if agent.unsubscribe(LABEL).await.is_ok() {
+        agent.wait_until_unsubscribed().await;
+        agent.stop().await;
+    }
+    Ok(())
+}
+
 /// Starts user agents that are subscribed.
 async fn start(
     connector: &Connector,
@@ -239,7 +248,7 @@ async fn start(
         async move {
             let started = UserAgent::start(url, trust, state, &options);
             let (agent, events) = started.doing("starting a user agent")?;
-            connector.made(|| Leftover::OfLibrary(agent.clone(), LABEL));
+            connector.made(|| unsubscribe(agent.clone()));
             let subscription = agent.subscribe(LABEL, None).await.doing("subscribing")?;
             Ok(Member {
                 agent,

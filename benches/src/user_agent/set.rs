@@ -12,7 +12,6 @@ use super::Identity;
 use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure};
 use crate::http1::{Connection, linked};
-use crate::leftovers::Leftover;
 
 /// Makes so many subscriptions, each in a set of its own, and restricted to `key` if one is given (RFC 8292 §4.1).
 pub(crate) async fn subscribe(
@@ -41,10 +40,25 @@ pub(crate) async fn subscribe(
         }
         let made = identity(&connection.fields("link"));
         let made = made.ok_or_else(|| Failure::new("a 201 names no set, or no push resource"))?;
-        connector.made(|| Leftover::Resource(connector.clone(), made.name.as_str().into()));
+        connector.made(|| delete(connector.clone(), made.name.as_str().to_owned()));
         identities.push(made);
     }
     Ok(identities)
+}
+
+/// Ends a set or a receipt subscription: a DELETE of its URL does that.
+pub(crate) async fn delete(connector: Connector, url: String) -> BenchResult<()> {
+    let (host, path) = target(&url)?;
+    let mut connection = Connection::connect(&connector).await?;
+    // A Vec takes every write.
+    let _ = write!(
+        connection.request(),
+        "DELETE {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"
+    );
+    match connection.exchange().await? {
+        204 | 404 | 410 => Ok(()),
+        status => Err(Failure::new(format!("a DELETE is answered {status}, not 204"))),
+    }
 }
 
 /// The root of the origin at which a set is.

@@ -6,26 +6,11 @@
 use std::net::SocketAddr;
 
 use super::Config;
+use super::fault::Fault;
 use super::unsure::Unsure;
 use super::without_effect::{self, is_redis};
 use crate::defaults;
 use crate::tls::acme::ChallengeKind;
-
-/// Something wrong between keys.
-pub(super) struct Fault {
-    /// The keys that it is about. If one of them is unsure, this may be no fault.
-    keys: Vec<&'static str>,
-    sentence: String,
-}
-
-impl Fault {
-    pub(super) fn new(keys: &[&'static str], sentence: impl Into<String>) -> Self {
-        Self {
-            keys: keys.to_vec(),
-            sentence: sentence.into(),
-        }
-    }
-}
 
 /// The faults of a configuration whose values are good one by one. Those that depend on unsure values are left out.
 pub(super) fn faults(config: &Config, unsure: &Unsure) -> Vec<String> {

@@ -9,9 +9,9 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use super::given::{PREFIX, variable};
-use super::nearest::nearest;
 use super::unsure::Unsure;
 use crate::logging;
+use crate::nearest::nearest;
 
 /// How all of ours begin.
 const OURS: &str = "PUSH_SERVICE_";

@@ -16,9 +16,9 @@ mod acme;
 mod check;
 mod environment;
 mod examined;
+mod fault;
 mod given;
 mod named_files;
-mod nearest;
 mod schema;
 mod sections;
 mod setting;
@@ -37,7 +37,6 @@ use std::path::Path;
 
 pub use acme::{AcmeDirectory, Domain, MailAddress};
 pub use examined::Examined;
-pub(crate) use nearest::nearest;
 pub use schema::{
     Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Log, Redis, Security, Storage, Tls,
 };

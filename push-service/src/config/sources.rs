@@ -10,10 +10,10 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 use super::Config;
 use super::environment;
 use super::given::{Given, PREFIX, Source, variable};
-use super::nearest::nearest;
 use super::sections::{Item, Section as _, dotted};
 use super::setting::Raw;
 use super::unsure::Unsure;
+use crate::nearest::nearest;
 
 /// What the sources give.
 pub(crate) struct Collected {

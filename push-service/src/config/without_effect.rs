@@ -6,7 +6,7 @@
 //! Not in this table are limits that another limit keeps from being reached: what they say stays true.
 
 use super::Config;
-use super::check::Fault;
+use super::fault::Fault;
 use super::values::StorageUrl;
 use crate::storage::redis::WaitReplicas;
 

@@ -6,7 +6,7 @@
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::config::nearest;
+use crate::nearest::nearest;
 
 /// The crates of this program that log. A part of one is named behind it: `push_service::storage`.
 const CRATES: [&str; 2] = ["push_service", "h2"];
