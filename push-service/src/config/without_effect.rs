@@ -40,13 +40,13 @@ const GROUPS: &[Group] = &[
     Group {
         keys: keys![admin.token_file, admin.hosts],
         is_idle: |config| config.listen.admin.is_empty(),
-        why: "listen.admin is empty, so there is no admin listener: set listen.admin, or remove it",
+        why: "listen.admin is empty, so there is no admin listener: set listen.admin, or remove this key",
         because_of: &["listen.admin"],
     },
     Group {
         keys: keys![listen.forwarded_header],
         is_idle: |config| config.listen.trusted_proxies.is_empty(),
-        why: "listen.trusted_proxies is empty, so the field is not read: set listen.trusted_proxies, or remove it",
+        why: "listen.trusted_proxies is empty, so the field is not read: set listen.trusted_proxies, or remove this key",
         because_of: &["listen.trusted_proxies"],
     },
     Group {
@@ -59,7 +59,7 @@ const GROUPS: &[Group] = &[
             limits.tls_handshake_within
         ],
         is_idle: |config| config.listen.tls.is_empty(),
-        why: "listen.tls is empty, so nothing is served over TLS: set listen.tls, or remove it",
+        why: "listen.tls is empty, so nothing is served over TLS: set listen.tls, or remove this key",
         because_of: &["listen.tls"],
     },
     Group {
@@ -71,7 +71,7 @@ const GROUPS: &[Group] = &[
             tls.acme.challenge
         ],
         is_idle: |config| config.tls.acme.domains.is_empty(),
-        why: "tls.acme.domains is empty, so no certificate is ordered: set tls.acme.domains, or remove it",
+        why: "tls.acme.domains is empty, so no certificate is ordered: set tls.acme.domains, or remove this key",
         because_of: &["tls.acme.domains"],
     },
     Group {
@@ -85,7 +85,7 @@ const GROUPS: &[Group] = &[
             cluster.reconcile
         ],
         is_idle: |config| !is_redis(config),
-        why: "storage.url is not a Redis: set storage.url, or remove it",
+        why: "storage.url is not a Redis: set it to one, or remove this key",
         because_of: &["storage.url"],
     },
     Group {
@@ -99,37 +99,37 @@ const GROUPS: &[Group] = &[
     Group {
         keys: keys![storage.redis.ca],
         is_idle: |config| is_redis(config) && !is_redis_over_tls(config),
-        why: "storage.url does not speak TLS: use rediss instead of redis there, or remove it",
+        why: "storage.url does not speak TLS: use rediss instead of redis there, or remove this key",
         because_of: &["storage.url"],
     },
     Group {
         keys: keys![limits.work_per_address_burst],
         is_idle: |config| config.limits.work_per_address == 0,
-        why: "limits.work_per_address is 0, which means no limit: set a rate, or remove it",
+        why: "limits.work_per_address is 0, which means no limit: set a rate, or remove this key",
         because_of: &["limits.work_per_address"],
     },
     Group {
         keys: keys![limits.work_per_sender_burst],
         is_idle: |config| config.limits.work_per_sender == 0,
-        why: "limits.work_per_sender is 0, which means no limit: set a rate, or remove it",
+        why: "limits.work_per_sender is 0, which means no limit: set a rate, or remove this key",
         because_of: &["limits.work_per_sender"],
     },
     Group {
         keys: keys![limits.work_per_user_agent_burst],
         is_idle: |config| config.limits.work_per_user_agent == 0,
-        why: "limits.work_per_user_agent is 0, which means no limit: set a rate, or remove it",
+        why: "limits.work_per_user_agent is 0, which means no limit: set a rate, or remove this key",
         because_of: &["limits.work_per_user_agent"],
     },
     Group {
         keys: keys![limits.records_per_address_burst],
         is_idle: |config| config.limits.records_per_address == 0.0,
-        why: "limits.records_per_address is 0, which means no limit: set a rate, or remove it",
+        why: "limits.records_per_address is 0, which means no limit: set a rate, or remove this key",
         because_of: &["limits.records_per_address"],
     },
     Group {
         keys: keys![limits.pushes_burst],
         is_idle: |config| config.limits.pushes_per_second == 0.0,
-        why: "limits.pushes_per_second is 0, which means no limit: set a rate, or remove it",
+        why: "limits.pushes_per_second is 0, which means no limit: set a rate, or remove this key",
         because_of: &["limits.pushes_per_second"],
     },
     Group {
@@ -146,7 +146,7 @@ const GROUPS: &[Group] = &[
                 && limits.connections_per_address == 0
                 && limits.sender_bytes == 0
         },
-        why: "all limits that it lifts are 0, which means no limit: remove it",
+        why: "all limits that it lifts are 0, which means no limit: remove this key",
         because_of: &[
             "limits.work_per_address",
             "limits.work_per_sender",
