@@ -1,5 +1,9 @@
-//! What an operator does by the admin listener: lists user agents, ends them or their subscriptions, empties queues, and refuses
-//! senders for a while. Every action needs the token of `admin.token_file` and is logged, with who asked.
+//! What an operator does through the admin listener: lists user agents, ends them or their subscriptions, empties queues, refuses
+//! senders for a while, and changes what is logged.
+//!
+//! **Invariant:** every action needs the token of `admin.token_file`, and is logged with the address of its peer.
+//!
+//! It does not know how an action is done: the broker and the log do it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +24,7 @@ use super::routes::Page;
 use super::token::{Denied, Guard};
 use crate::broker::SenderId;
 use crate::config;
-use crate::defaults::{ADMIN_LIST_WITHIN, SENDER_REFUSED_MOST};
+use crate::defaults::{ADMIN_LIST_WITHIN, SENDER_REFUSED_MOST, SENDERS_REFUSED};
 use crate::logging;
 use crate::storage::StorageError;
 
@@ -61,7 +65,7 @@ impl Admin {
     pub(super) async fn denied(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<AdminResponse> {
         let (guard, headers) = (Arc::clone(&self.actions.guard), headers.clone());
         let address: IpAddr = peer.ip().to_canonical();
-        // The file is read.
+        // Not on this thread: it reads a file.
         let admitted = tokio::task::spawn_blocking(move || guard.admit(&headers, address)).await;
         let denied = match admitted {
             Ok(Ok(())) => return None,
@@ -69,14 +73,14 @@ impl Admin {
             Err(_) => {
                 return Some(error(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "the token could not be checked",
+                    "the token could not be checked; the log of the service says why",
                 ));
             }
         };
         Some(match denied {
             Denied::NoActions => error(
                 StatusCode::FORBIDDEN,
-                "this service takes no actions: set admin.token_file, then restart it",
+                "this service takes no actions: set admin.token_file, then restart the service",
             ),
             Denied::WrongToken => {
                 tracing::warn!(%peer, "an admin action was refused: it showed no token, or a wrong one");
@@ -102,7 +106,7 @@ impl Admin {
         })
     }
 
-    /// Does it. Call only for a request that was not denied.
+    /// Does the action. Call only for a request that was not [`denied`](Self::denied).
     pub(super) async fn act(&self, action: &Action<'_>) -> AdminResponse {
         let done = match action.page {
             Page::UserAgents => self.list(action).await,
@@ -182,7 +186,9 @@ impl Admin {
         if self.broker.refuse_sender(sender, wait).is_err() {
             return Err(refused(
                 StatusCode::CONFLICT,
-                "as many senders are refused as may be; allow one of them first",
+                &format!(
+                    "this node already refuses {SENDERS_REFUSED} senders, which is the limit: allow one of them first"
+                ),
             ));
         }
         tracing::warn!(peer = %action.peer, %sender, ?wait, "admin action: refuse a sender on this node");
@@ -288,7 +294,7 @@ fn sender(action: &Action<'_>) -> Result<SenderId, Box<AdminResponse>> {
 }
 
 fn change_log_filter(action: &Action<'_>) -> Done {
-    // Twice, because either filter may hide it.
+    // Logged before and after, because either filter may hide warnings.
     let before = |filter: &Targets| tracing::warn!(peer = %action.peer, %filter, "admin action: change what is logged");
     let now = logging::change_filter(action.body.trim(), before)
         .map_err(|why| refused(StatusCode::BAD_REQUEST, &why))?;

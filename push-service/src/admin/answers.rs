@@ -222,7 +222,7 @@ impl Admin {
             Ok(Some(report)) => Ok(report),
             Ok(None) => refuse(
                 StatusCode::NOT_FOUND,
-                "no user agent has this id: none subscribed with it, or its record has expired",
+                "no user agent has this id: it never subscribed, or it has ended",
             ),
             Err(trouble) => refuse(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string()),
         }
@@ -257,7 +257,7 @@ async fn read<B: AdminBody>(body: Option<B>) -> Result<String, (StatusCode, &'st
             .map_err(|_| (StatusCode::BAD_REQUEST, "the body must be text in UTF-8")),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is too long: it must be one URL or id, a time, or a filter",
+            "the body is too long: it must be one URL, id, duration or log filter",
         )),
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is incomplete")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),

@@ -1,7 +1,7 @@
 //! `POST /inspect`: opens a URL or an id of the log, and shows what is known of it.
 //!
-//! The URL stands in the body of the request: paths get into logs. It is shown to no one: the answer names everything by the
-//! ids that storage knows.
+//! The URL stands in the body of the request, because paths get into logs. The answer does not repeat it: it names everything by
+//! the ids that storage knows.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ struct Target {
     user_agent: UserAgentId,
     subscription: Option<SubscriptionId>,
     message: Option<MessageNonce>,
-    /// Its whole id, which the log does not have.
+    /// The whole id of the message. The log has only the half that is in `message`.
     id: Option<MessageId>,
 }
 
@@ -54,7 +54,7 @@ impl From<Named> for Target {
 }
 
 impl Target {
-    /// Whether a step belongs to it: the steps of a message are its own, and what happened to its user agent meanwhile.
+    /// Whether a step is shown: one of the target itself, or one of its user agent as a whole.
     fn has(&self, step: &Step) -> bool {
         let is_same = |one: Option<SubscriptionId>| one.is_none() || one == self.subscription;
         match (self.message, self.subscription) {

@@ -23,21 +23,21 @@ pub struct Inspection {
     /// The message, if it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What became of the message.
+    /// The state of the message, if it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// Whether the message waits, as storage says; nothing if it names none, or if that is unknown.
+    /// Whether the message waits, as storage says. Absent if no message is named, or if storage was not asked for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<bool>,
     /// What its receipt state says of the message, if a receipt was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<State>,
-    /// Whether the subscription exists; nothing if it names none.
+    /// Whether the subscription exists. Absent if no subscription is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscribed: Option<bool>,
-    /// What storage knows of the user agent; nothing if it is unknown, or has ended.
+    /// What storage knows of the user agent; `None` if it never subscribed, or has ended.
     pub report: Option<UserAgentReport>,
-    /// The first messages that wait.
+    /// Of the first [`WAITING_STEP`](crate::defaults::WAITING_STEP) messages that wait for the user agent, those that are asked for.
     pub waiting: Vec<Waiting>,
     /// The steps that are remembered, the oldest first.
     pub steps: Vec<ShownStep>,
@@ -60,7 +60,7 @@ pub enum Kind {
     Receipts,
 }
 
-/// What became of a message.
+/// Whether a message waits, or how it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -138,11 +138,11 @@ pub struct Waiting {
     pub subscription: String,
     /// Its urgency.
     pub urgency: String,
-    /// Bytes that count against the budget.
+    /// Bytes that count towards the limit of the queue: its body and what is added for each message.
     pub bytes: u64,
     /// When it was accepted.
     pub accepted: String,
-    /// When its time is over.
+    /// When it expires.
     pub expires: String,
     /// Whether a newer message may replace it.
     pub has_topic: bool,
@@ -262,7 +262,7 @@ impl Inspection {
             "removed" => step.reason.as_deref().and_then(State::of_reason),
             _ => None,
         };
-        // An acknowledgement comes before whatever else a node believes.
+        // An acknowledgement counts more than any other end that a node has seen.
         let ends: Vec<_> = of_it().filter_map(end).collect();
         if let Some(end) = ends
             .iter()
@@ -305,7 +305,7 @@ impl Inspection {
 
     /// One answer from those of several nodes, each with its name.
     ///
-    /// `None` if there is none.
+    /// `None` without an answer.
     pub fn merged(answers: Vec<(String, Self)>, now_ms: u64) -> Option<Self> {
         let several = answers.len() > 1;
         let mut merged: Option<Self> = None;
@@ -336,7 +336,7 @@ impl Inspection {
     }
 }
 
-/// For a person, a line each.
+/// As lines for a person.
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(message) = &self.message {

@@ -53,7 +53,7 @@ pub(super) enum Page {
 #[derive(Debug)]
 pub(super) struct Route {
     method: Method,
-    /// Segments; one in capitals stands for any.
+    /// Segments. A segment in capitals stands for any text.
     path: &'static str,
     pub(super) page: Page,
     about: &'static str,
@@ -81,7 +81,6 @@ const fn action(method: Method, path: &'static str, page: Page, about: &'static 
     }
 }
 
-/// All of them.
 const ROUTES: &[Route] = &[
     read("/", Page::Contents, "this page"),
     read("/metrics", Page::Metrics, "for Prometheus"),
@@ -116,7 +115,7 @@ const ROUTES: &[Route] = &[
     read(
         "/user-agents/ID/subscriptions/SUBSCRIPTION",
         Page::Subscription,
-        "one of them",
+        "one of its subscriptions",
     ),
     Route {
         method: Method::POST,
@@ -135,7 +134,7 @@ const ROUTES: &[Route] = &[
         Method::PUT,
         "/log-level",
         Page::ChangeLogFilter,
-        "changes what is logged, until the end; the body is the filter",
+        "changes what is logged until the service stops; the body is the filter",
     ),
     action(
         Method::GET,
@@ -147,7 +146,7 @@ const ROUTES: &[Route] = &[
         Method::DELETE,
         "/user-agents/ID",
         Page::EndUserAgent,
-        "ends it, with all that waits",
+        "ends a user agent, with its subscriptions and messages",
     ),
     action(
         Method::DELETE,
@@ -159,13 +158,13 @@ const ROUTES: &[Route] = &[
         Method::DELETE,
         "/user-agents/ID/messages",
         Page::EmptyQueue,
-        "removes all that waits for it",
+        "removes all messages that wait for it",
     ),
     action(
         Method::POST,
         "/senders/SENDER/refusal",
         Page::RefuseSender,
-        "refuses its pushes on this node; the body says for how long",
+        "refuses its pushes on this node; the body is a duration, such as 1h",
     ),
     action(
         Method::DELETE,

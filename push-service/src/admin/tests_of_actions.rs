@@ -74,7 +74,7 @@ impl Rig {
         self.ask("POST /inspect", None, what).await
     }
 
-    /// A user agent with this number, and the path of its push resource.
+    /// Makes a user agent with one subscription, and returns the path of its push resource.
     async fn subscribed(&self) -> String {
         self.service.subscribed(Dialect::Rfc8030, None).await
     }

@@ -101,7 +101,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// With the token in this file; without a file nobody may act.
+    /// Admits requests that show the token in this file. Without a file, no request may act.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl Guard {
                 failures().add(peer, now);
                 Err(Denied::WrongToken)
             }
-            // It is no guess.
+            // Not counted: a request without a token guesses none.
             None => Err(Denied::WrongToken),
         }
     }
@@ -294,13 +294,13 @@ mod tests {
 
     /// Without a file there are no actions, whatever a request shows.
     #[test]
-    fn without_a_file_nobody_acts() {
+    fn without_a_file_no_request_may_act() {
         let guard = Guard::new(None).unwrap();
         assert_eq!(status(guard.admit(&showing("Bearer "), PEER)), 403);
         assert_eq!(status(guard.admit(&HeaderMap::new(), PEER)), 403);
     }
 
-    /// A new token counts at once, and the old one no more. A file that cannot be used any more lets nobody act.
+    /// A new token counts at once, and the old one no more. With a file that cannot be used any more, no request may act.
     #[test]
     fn the_file_is_read_again() {
         let place = Place::new();

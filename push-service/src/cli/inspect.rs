@@ -16,7 +16,7 @@ use super::{FAILED, MISCONFIGURED, OK};
 use crate::admin::Inspection;
 use crate::defaults::{ADMIN_BODY_BYTES, INSPECT_ANSWER_BYTES, INSPECT_WITHIN};
 
-/// How it is shown.
+/// How the answer is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
     /// Lines for a person.
@@ -97,7 +97,10 @@ fn nodes(named: &[String], configured: &[SocketAddr]) -> Result<Vec<(String, Vec
                 let address = reachable(*listener);
                 Ok(vec![(address.to_string(), vec![address])])
             }
-            _ => Err("listen.admin has no fixed port: set one, or pass --admin".to_owned()),
+            _ => Err(
+                "listen.admin names no address with a fixed port: set one, or pass --admin HOST:PORT"
+                    .to_owned(),
+            ),
         };
     }
     let resolve = |name: &String| {
@@ -145,7 +148,7 @@ fn exchange(addresses: &[SocketAddr], what: &str) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// The sentence of an answer that is no inspection.
+/// What a node says when it refuses, as a sentence.
 fn refusal(status: &str, body: &str) -> String {
     let told: Option<Value> = serde_json::from_str(body).ok();
     let told = told.as_ref().and_then(|told| told["error"].as_str());
@@ -158,7 +161,7 @@ fn refusal(status: &str, body: &str) -> String {
 /// Prints it, and returns the exit code.
 fn show(inspection: &Inspection, form: Form) -> u8 {
     match form {
-        // The text of the answer is the node's.
+        // A node may be of another version, or not ours: its text is escaped.
         Form::Text => print(escape::text_except(&inspection.to_string(), &['\n'])),
         Form::Json => match serde_json::to_string_pretty(inspection) {
             Ok(text) => print(format_args!("{}\n", escape::json(&text))),
