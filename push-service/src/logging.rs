@@ -3,10 +3,10 @@
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
 //! themselves when printed. What peers wrote is escaped here, in every record.
 
+mod current_filter;
 mod escaped;
 mod filter;
 mod format;
-mod level;
 mod seldom;
 
 use std::fmt;
@@ -14,11 +14,11 @@ use std::fmt;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 
+pub(crate) use self::current_filter::{change_filter, filter_now};
 use self::escaped::EscapedStderr;
-use self::filter::Names;
+use self::filter::AcceptedNames;
 pub use self::format::LogFormat;
 use self::format::{Destination, JournalFormat, Shape};
-pub(crate) use self::level::{change_filter, filter_now};
 pub(crate) use self::seldom::Seldom;
 
 /// Which variable says what is logged.
@@ -76,7 +76,7 @@ pub fn init(format: LogFormat) -> Result<(), LoggingError> {
             .with_writer(EscapedStderr::json)
             .boxed(),
     };
-    level::start(lines, filter);
+    current_filter::start(lines, filter);
     Ok(())
 }
 
@@ -93,11 +93,11 @@ pub(crate) fn reads(name: &str) -> bool {
 pub(crate) fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<Targets, LoggingError> {
     let set = |name| variable(name).filter(|text| !text.is_empty());
     let (variable, text, names) = if let Some(text) = set(VARIABLE) {
-        (VARIABLE, text, Names::Ours)
+        (VARIABLE, text, AcceptedNames::Ours)
     } else if let Some(text) = set(SHARED_VARIABLE) {
-        (SHARED_VARIABLE, text, Names::Any)
+        (SHARED_VARIABLE, text, AcceptedNames::Any)
     } else {
-        (VARIABLE, DEFAULT_FILTER.to_owned(), Names::Ours)
+        (VARIABLE, DEFAULT_FILTER.to_owned(), AcceptedNames::Ours)
     };
     filter::parse(&text, names).map_err(|why| LoggingError { variable, why })
 }

@@ -16,9 +16,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 /// The mode of a file for its owner only.
-pub const FILE: u32 = 0o600;
+pub const FILE_MODE: u32 = 0o600;
 /// The mode of a directory for its owner only.
-pub const DIRECTORY: u32 = 0o700;
+pub const DIRECTORY_MODE: u32 = 0o700;
 
 /// Every right of the group and of all other users.
 const OTHERS: u32 = 0o077;
@@ -34,7 +34,7 @@ pub fn set_umask() {
 /// Opens a file that `options` makes, with exactly this mode.
 pub fn create(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
     // Narrow from the first moment; then exact, because the umask may have taken even the owner's rights.
-    let file = options.mode(mode & FILE).open(path)?;
+    let file = options.mode(mode & FILE_MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
 }
@@ -45,8 +45,11 @@ pub fn create_directory(path: &Path) -> io::Result<bool> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(false);
     }
-    DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)?;
-    fs::set_permissions(path, Permissions::from_mode(DIRECTORY))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))?;
     Ok(true)
 }
 
@@ -55,28 +58,28 @@ pub fn create_directory(path: &Path) -> io::Result<bool> {
 /// # Errors
 ///
 /// It cannot be opened or changed.
-pub fn close(path: &Path) -> io::Result<Closed> {
+pub fn close(path: &Path) -> io::Result<ClosedToOthers> {
     let found = fs::symlink_metadata(path)?;
     if found.is_symlink() || found.mode() & OTHERS == 0 {
-        return Ok(Closed::Already);
+        return Ok(ClosedToOthers::Already);
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Ok(if is_readable_by_all(&found) {
-            Closed::NotOurs
+            ClosedToOthers::NotOurs
         } else {
             // The administrator gave it to the group that this user is in.
-            Closed::Already
+            ClosedToOthers::Already
         });
     }
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     opened.set_permissions(Permissions::from_mode(found.mode() & 0o700))?;
-    Ok(Closed::Now)
+    Ok(ClosedToOthers::Now)
 }
 
 /// What became of the rights of others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Closed {
+pub enum ClosedToOthers {
     /// They had none, or the administrator gave them some on purpose.
     Already,
     /// They had some until now.
@@ -97,13 +100,13 @@ fn is_readable_by_all(found: &Metadata) -> bool {
 /// Closes a file with a secret, and logs it if others could read it until now. One that is missing is not there to be read.
 pub fn close_secret(file: &Path) {
     match close(file) {
-        Ok(Closed::Already) => {}
-        Ok(Closed::Now) => tracing::warn!(
+        Ok(ClosedToOthers::Already) => {}
+        Ok(ClosedToOthers::Now) => tracing::warn!(
             file = %file.display(),
             "other users could read this file, which holds a secret; its mode is 0600 now. If they must not know the \
              secret, replace it"
         ),
-        Ok(Closed::NotOurs) => warn_of(file),
+        Ok(ClosedToOthers::NotOurs) => warn_of(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(%error, file = %file.display(), "cannot close this file to other users"),
     }
@@ -134,11 +137,15 @@ mod tests {
             let directory = parent.path().join(name);
             let made = create_directory(&directory);
             let file = directory.join("file");
-            let opened = create(OpenOptions::new().write(true).create_new(true), &file, FILE);
+            let opened = create(OpenOptions::new().write(true).create_new(true), &file, FILE_MODE);
             rustix::process::umask(before);
             assert!(made.unwrap());
             opened.unwrap();
-            assert_eq!((mode(&directory), mode(&file)), (DIRECTORY, FILE), "{name}");
+            assert_eq!(
+                (mode(&directory), mode(&file)),
+                (DIRECTORY_MODE, FILE_MODE),
+                "{name}"
+            );
             assert!(!create_directory(&directory).unwrap());
         }
     }
@@ -152,11 +159,11 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         assert!(is_exposed(&file));
-        assert_eq!(close(&link).unwrap(), Closed::Already);
+        assert_eq!(close(&link).unwrap(), ClosedToOthers::Already);
         assert_eq!(mode(&file), 0o644);
-        assert_eq!(close(&file).unwrap(), Closed::Now);
+        assert_eq!(close(&file).unwrap(), ClosedToOthers::Now);
         assert_eq!(mode(&file), 0o600);
-        assert_eq!(close(&file).unwrap(), Closed::Already);
+        assert_eq!(close(&file).unwrap(), ClosedToOthers::Already);
         assert!(!is_exposed(&file));
         close_secret(&directory.path().join("missing"));
     }

@@ -18,9 +18,9 @@ use tokio::sync::Semaphore;
 use tracing_subscriber::filter::Targets;
 
 use super::Admin;
-use super::listing::{self, Asked};
+use super::listing::{self, ListRequest};
 use super::response::{AdminResponse, error, json, storage_error};
-use super::routes::Page;
+use super::routes::Operation;
 use super::token::{Denied, Guard};
 use crate::broker::SenderId;
 use crate::config;
@@ -47,7 +47,7 @@ impl Actions {
 
 /// An action, as it was asked for.
 pub(super) struct Action<'a> {
-    pub(super) page: Page,
+    pub(super) operation: Operation,
     pub(super) segments: &'a [&'a str],
     pub(super) query: &'a str,
     pub(super) body: &'a str,
@@ -108,21 +108,21 @@ impl Admin {
 
     /// Does the action. Call only for a request that was not [`denied`](Self::denied).
     pub(super) async fn act(&self, action: &Action<'_>) -> AdminResponse {
-        let done = match action.page {
-            Page::UserAgents => self.list(action).await,
-            Page::EndUserAgent => self.end_user_agent(action).await,
-            Page::EndSubscription => self.end_subscription(action).await,
-            Page::EmptyQueue => self.empty_queue(action).await,
-            Page::RefuseSender => self.refuse_sender(action),
-            Page::AllowSender => self.allow_sender(action),
-            Page::ChangeLogFilter => change_log_filter(action),
+        let done = match action.operation {
+            Operation::UserAgents => self.list(action).await,
+            Operation::EndUserAgent => self.end_user_agent(action).await,
+            Operation::EndSubscription => self.end_subscription(action).await,
+            Operation::EmptyQueue => self.empty_queue(action).await,
+            Operation::RefuseSender => self.refuse_sender(action),
+            Operation::AllowSender => self.allow_sender(action),
+            Operation::ChangeLogFilter => change_log_filter(action),
             _ => Err(Box::new(error(StatusCode::NOT_FOUND, "there is no such action"))),
         };
         done.unwrap_or_else(|refused| *refused)
     }
 
-    async fn list(&self, action: &Action<'_>) -> Done {
-        let asked = Asked::parse(action.query).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
+    async fn list(&self, action: &Action<'_>) -> ActionResult {
+        let asked = ListRequest::parse(action.query).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
         let Ok(_alone) = self.actions.listing.try_acquire() else {
             return Err(Box::new(wait(
                 "another list is being made; try again",
@@ -136,7 +136,7 @@ impl Admin {
         Ok(json(StatusCode::OK, &list.map_err(trouble)?))
     }
 
-    async fn end_user_agent(&self, action: &Action<'_>) -> Done {
+    async fn end_user_agent(&self, action: &Action<'_>) -> ActionResult {
         let user_agent = user_agent(action)?;
         let ended = self.broker.end_user_agent(user_agent).await;
         tracing::warn!(peer = %action.peer, %user_agent, done = ?outcome(&ended), "admin action: end a user agent");
@@ -146,7 +146,7 @@ impl Admin {
         )
     }
 
-    async fn end_subscription(&self, action: &Action<'_>) -> Done {
+    async fn end_subscription(&self, action: &Action<'_>) -> ActionResult {
         let user_agent = user_agent(action)?;
         let subscription = subscription(action)?;
         let ended = self.broker.end_subscription(user_agent, subscription).await;
@@ -160,7 +160,7 @@ impl Admin {
         )
     }
 
-    async fn empty_queue(&self, action: &Action<'_>) -> Done {
+    async fn empty_queue(&self, action: &Action<'_>) -> ActionResult {
         let user_agent = user_agent(action)?;
         let removed = self.broker.empty_queue(user_agent).await;
         tracing::warn!(peer = %action.peer, %user_agent, removed = removed.as_ref().ok().copied().flatten(), "admin action: empty a queue");
@@ -173,7 +173,7 @@ impl Admin {
         }
     }
 
-    fn refuse_sender(&self, action: &Action<'_>) -> Done {
+    fn refuse_sender(&self, action: &Action<'_>) -> ActionResult {
         let sender = sender(action)?;
         let wait = config::duration(action.body.trim())
             .filter(|wait| !wait.is_zero() && *wait <= SENDER_REFUSED_MOST)
@@ -198,7 +198,7 @@ impl Admin {
         ))
     }
 
-    fn allow_sender(&self, action: &Action<'_>) -> Done {
+    fn allow_sender(&self, action: &Action<'_>) -> ActionResult {
         let sender = sender(action)?;
         let was_refused = self.broker.allow_sender(sender);
         tracing::warn!(peer = %action.peer, %sender, was_refused, "admin action: allow a sender on this node");
@@ -229,7 +229,7 @@ impl Admin {
     }
 }
 
-type Done = Result<AdminResponse, Box<AdminResponse>>;
+type ActionResult = Result<AdminResponse, Box<AdminResponse>>;
 
 fn refused(status: StatusCode, why: &str) -> Box<AdminResponse> {
     Box::new(error(status, why))
@@ -241,7 +241,7 @@ fn trouble(trouble: StorageError) -> Box<AdminResponse> {
 }
 
 /// 204 if there was something to act on, else 404 and why.
-fn there_was(was: bool, why_not: &str) -> Done {
+fn there_was(was: bool, why_not: &str) -> ActionResult {
     if was {
         Ok(super::response::empty(StatusCode::NO_CONTENT))
     } else {
@@ -293,7 +293,7 @@ fn sender(action: &Action<'_>) -> Result<SenderId, Box<AdminResponse>> {
         })
 }
 
-fn change_log_filter(action: &Action<'_>) -> Done {
+fn change_log_filter(action: &Action<'_>) -> ActionResult {
     // Logged before and after, because either filter may hide warnings.
     let before = |filter: &Targets| tracing::warn!(peer = %action.peer, %filter, "admin action: change what is logged");
     let now = logging::change_filter(action.body.trim(), before)

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::actions::Action;
 use super::hosts;
 use super::response::{AdminResponse, body, error, json, method_not_allowed, text, wrong_host};
-use super::routes::{self, Found, Missing, Page};
+use super::routes::{self, Found, Missing, Operation};
 use super::{Admin, Readiness};
 use crate::defaults;
 use crate::logging;
@@ -62,8 +62,8 @@ impl Admin {
             return denied;
         }
         let takes_body = matches!(
-            route.page,
-            Page::Inspect | Page::RefuseSender | Page::ChangeLogFilter
+            route.operation,
+            Operation::Inspect | Operation::RefuseSender | Operation::ChangeLogFilter
         );
         let sent = match read(takes_body.then_some(body)).await {
             Ok(sent) => sent,
@@ -71,7 +71,7 @@ impl Admin {
         };
         if route.is_action {
             let action = Action {
-                page: route.page,
+                operation: route.operation,
                 segments,
                 query: head.uri.query().unwrap_or_default(),
                 body: &sent,
@@ -79,32 +79,32 @@ impl Admin {
             };
             return self.act(&action).await;
         }
-        self.page(route.page, segments, &sent).await
+        self.reply(route.operation, segments, &sent).await
     }
 
-    async fn page(&self, page: Page, segments: &[&str], body: &str) -> AdminResponse {
+    async fn reply(&self, operation: Operation, segments: &[&str], body: &str) -> AdminResponse {
         let segment = |at: usize| segments.get(at).copied().unwrap_or_default();
-        match page {
-            Page::Contents => text(StatusCode::OK, routes::contents()),
-            Page::Metrics => self.metrics(),
-            Page::Health => text(StatusCode::OK, "up\n"),
-            Page::LoadBalancer => text(StatusCode::OK, ""),
-            Page::Ready => self.ready().await,
-            Page::Heartbeat => self.heartbeat().await,
-            Page::Status => self.status().await,
-            Page::Version => version(),
-            Page::UserAgent => self.user_agent(segment(0)).await,
-            Page::Subscription => self.subscription(segment(0), segment(1)).await,
-            Page::Inspect => self.inspect(body).await,
-            Page::Senders => self.senders(),
-            Page::LogFilter => log_filter(),
-            Page::UserAgents
-            | Page::EndUserAgent
-            | Page::EndSubscription
-            | Page::EmptyQueue
-            | Page::RefuseSender
-            | Page::AllowSender
-            | Page::ChangeLogFilter => error(StatusCode::NOT_FOUND, "this is an action"),
+        match operation {
+            Operation::Contents => text(StatusCode::OK, routes::contents()),
+            Operation::Metrics => self.metrics(),
+            Operation::Health => text(StatusCode::OK, "up\n"),
+            Operation::LoadBalancer => text(StatusCode::OK, ""),
+            Operation::Ready => self.ready().await,
+            Operation::Heartbeat => self.heartbeat().await,
+            Operation::Status => self.status().await,
+            Operation::Version => version(),
+            Operation::UserAgent => self.user_agent(segment(0)).await,
+            Operation::Subscription => self.subscription(segment(0), segment(1)).await,
+            Operation::Inspect => self.inspect(body).await,
+            Operation::Senders => self.senders(),
+            Operation::LogFilter => log_filter(),
+            Operation::UserAgents
+            | Operation::EndUserAgent
+            | Operation::EndSubscription
+            | Operation::EmptyQueue
+            | Operation::RefuseSender
+            | Operation::AllowSender
+            | Operation::ChangeLogFilter => error(StatusCode::NOT_FOUND, "this is an action"),
         }
     }
 

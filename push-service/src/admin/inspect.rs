@@ -9,7 +9,7 @@ use http::StatusCode;
 use push_protocol::{MessageId, SubscriptionId, UserAgentId};
 
 use super::Admin;
-use super::inspection::{Inspection, Kind, ShownStep, State, Waiting};
+use super::inspection::{InspectedKind, Inspection, MessageState, ShownMessage, ShownStep};
 use super::response::{AdminResponse, error, json, storage_error};
 use crate::broker::Named;
 use crate::defaults::WAITING_STEP;
@@ -20,7 +20,7 @@ use push_protocol::ReceiptOutcome;
 
 /// What is inspected.
 struct Target {
-    kind: Kind,
+    kind: InspectedKind,
     user_agent: UserAgentId,
     subscription: Option<SubscriptionId>,
     message: Option<MessageNonce>,
@@ -38,16 +38,16 @@ impl From<Named> for Target {
             id: None,
         };
         match named {
-            Named::UserAgent(_) => of(Kind::UserAgent),
-            Named::Receipts(_) => of(Kind::Receipts),
+            Named::UserAgent(_) => of(InspectedKind::UserAgent),
+            Named::Receipts(_) => of(InspectedKind::Receipts),
             Named::Subscription { subscription, .. } => Self {
                 subscription: Some(subscription),
-                ..of(Kind::Subscription)
+                ..of(InspectedKind::Subscription)
             },
             Named::Message { id, .. } => Self {
                 message: Some(id.into()),
                 id: Some(id),
-                ..of(Kind::Message)
+                ..of(InspectedKind::Message)
             },
         }
     }
@@ -111,14 +111,14 @@ impl Admin {
         };
         match self.broker.history().find(bits.0) {
             Some((user_agent, step)) if step.message == Some(bits) => Ok(Target {
-                kind: Kind::Message,
+                kind: InspectedKind::Message,
                 user_agent,
                 subscription: step.subscription,
                 message: Some(bits),
                 id: message,
             }),
             Some((user_agent, step)) => Ok(Target {
-                kind: Kind::Subscription,
+                kind: InspectedKind::Subscription,
                 user_agent,
                 subscription: step.subscription,
                 message: None,
@@ -175,7 +175,7 @@ impl Admin {
             receipt,
             subscribed: None,
             report,
-            waiting: waiting.iter().map(Waiting::of).collect(),
+            waiting: waiting.iter().map(ShownMessage::of).collect(),
             steps: steps.iter().map(ShownStep::of).collect(),
             nodes: Vec::new(),
         };
@@ -205,14 +205,14 @@ impl Admin {
         &self,
         user_agent: UserAgentId,
         message: MessageNonce,
-    ) -> Result<Option<State>, StorageError> {
+    ) -> Result<Option<MessageState>, StorageError> {
         Ok(match self.broker.traced(user_agent, message.0).await? {
             Traced::Nothing => None,
-            Traced::Waiting => Some(State::Waiting),
+            Traced::Waiting => Some(MessageState::Waiting),
             Traced::Ended(end) => Some(match end.how {
-                ReceiptOutcome::Acknowledged => State::Acknowledged,
-                ReceiptOutcome::GivenUp => State::GivenUp,
-                ReceiptOutcome::Replaced => State::Replaced,
+                ReceiptOutcome::Acknowledged => MessageState::Acknowledged,
+                ReceiptOutcome::GivenUp => MessageState::GivenUp,
+                ReceiptOutcome::Replaced => MessageState::Replaced,
             }),
         })
     }

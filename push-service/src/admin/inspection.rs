@@ -14,7 +14,7 @@ use crate::storage::{UserAgentReport, WaitingMessage};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Inspection {
     /// What the URL or the id names.
-    pub kind: Kind,
+    pub kind: InspectedKind,
     /// The user agent.
     pub user_agent: String,
     /// The subscription, if it names one or a message of one.
@@ -25,20 +25,20 @@ pub struct Inspection {
     pub message: Option<String>,
     /// The state of the message, if it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
+    pub state: Option<MessageState>,
     /// Whether the message waits, as storage says. Absent if no message is named, or if storage was not asked for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits: Option<bool>,
     /// What its receipt state says of the message, if a receipt was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<State>,
+    pub receipt: Option<MessageState>,
     /// Whether the subscription exists. Absent if no subscription is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscribed: Option<bool>,
     /// What storage knows of the user agent; `None` if it never subscribed, or has ended.
     pub report: Option<UserAgentReport>,
     /// Of the first [`WAITING_STEP`](crate::defaults::WAITING_STEP) messages that wait for the user agent, those that are asked for.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<ShownMessage>,
     /// The steps that are remembered, the oldest first.
     pub steps: Vec<ShownStep>,
     /// The nodes that answered, if more than one was asked.
@@ -49,7 +49,7 @@ pub struct Inspection {
 /// What a URL or an id names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum InspectedKind {
     /// A user agent, or its subscription set.
     UserAgent,
     /// A subscription, or its push resource.
@@ -63,7 +63,7 @@ pub enum Kind {
 /// Whether a message waits, or how it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum MessageState {
     /// It waits, and no node that answered has offered it.
     Waiting,
     /// It was offered, and waits for the acknowledgement.
@@ -94,7 +94,7 @@ pub enum State {
     Unknown,
 }
 
-impl State {
+impl MessageState {
     fn sentence(self) -> &'static str {
         match self {
             Self::Waiting => "it waits; no node that answered has offered it",
@@ -131,7 +131,7 @@ impl State {
 
 /// A message that waits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct ShownMessage {
     /// As the log names it.
     pub message: String,
     /// Its subscription.
@@ -148,7 +148,7 @@ pub struct Waiting {
     pub has_topic: bool,
 }
 
-impl Waiting {
+impl ShownMessage {
     pub(super) fn of(message: &WaitingMessage) -> Self {
         Self {
             message: crate::history::MessageNonce::from(message.id).to_string(),
@@ -245,7 +245,7 @@ impl Inspection {
             .map(|message| self.state_of(message, now_ms));
     }
 
-    fn state_of(&self, message: &str, now_ms: u64) -> State {
+    fn state_of(&self, message: &str, now_ms: u64) -> MessageState {
         let of_it = || {
             self.steps
                 .iter()
@@ -253,25 +253,25 @@ impl Inspection {
         };
         let was_offered = of_it().any(|step| step.event == "offered");
         match (self.waits, was_offered) {
-            (Some(true), true) => return State::Offered,
-            (Some(true), false) => return State::Waiting,
+            (Some(true), true) => return MessageState::Offered,
+            (Some(true), false) => return MessageState::Waiting,
             _ => {}
         }
         let end = |step: &ShownStep| match &*step.event {
-            "acknowledged" => Some(State::Acknowledged),
-            "removed" => step.reason.as_deref().and_then(State::of_reason),
+            "acknowledged" => Some(MessageState::Acknowledged),
+            "removed" => step.reason.as_deref().and_then(MessageState::of_reason),
             _ => None,
         };
         // An acknowledgement counts more than any other end that a node has seen.
         let ends: Vec<_> = of_it().filter_map(end).collect();
         if let Some(end) = ends
             .iter()
-            .find(|end| **end == State::Acknowledged)
+            .find(|end| **end == MessageState::Acknowledged)
             .or(ends.last())
         {
             return *end;
         }
-        if let Some(told) = self.receipt.filter(|told| *told != State::GivenUp) {
+        if let Some(told) = self.receipt.filter(|told| *told != MessageState::GivenUp) {
             return told;
         }
         let accepted = of_it().find(|step| step.event == "accepted");
@@ -283,23 +283,23 @@ impl Inspection {
             };
             if ttl_secs == 0 {
                 return if was_offered {
-                    State::Passed
+                    MessageState::Passed
                 } else {
-                    State::Unheard
+                    MessageState::Unheard
                 };
             }
             if accepted.at_us / 1_000 + ttl_secs * 1_000 <= now_ms {
-                return State::Expired;
+                return MessageState::Expired;
             }
             if self.steps.iter().any(has_ended) {
-                return State::SubscriptionEnded;
+                return MessageState::SubscriptionEnded;
             }
         }
         match (self.receipt, self.waits, accepted) {
             (Some(told), ..) => told,
-            (None, Some(false), _) => State::Gone,
-            (None, None, Some(_)) => State::Gone,
-            (None, ..) => State::Unknown,
+            (None, Some(false), _) => MessageState::Gone,
+            (None, None, Some(_)) => MessageState::Gone,
+            (None, ..) => MessageState::Unknown,
         }
     }
 
@@ -340,7 +340,7 @@ impl Inspection {
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(message) = &self.message {
-            let state = self.state.unwrap_or(State::Unknown);
+            let state = self.state.unwrap_or(MessageState::Unknown);
             writeln!(f, "message       {message}: {}", state.sentence())?;
         }
         if let Some(subscription) = &self.subscription {
@@ -352,7 +352,7 @@ impl fmt::Display for Inspection {
             writeln!(f, "subscription  {subscription}{is_there}")?;
         }
         let what = match self.kind {
-            Kind::Receipts => "receipts     ",
+            InspectedKind::Receipts => "receipts     ",
             _ => "user agent   ",
         };
         write!(f, "{what} {}", self.user_agent)?;
@@ -482,7 +482,7 @@ mod tests {
 
     fn inspection(waits: Option<bool>, steps: Vec<ShownStep>) -> Inspection {
         Inspection {
-            kind: Kind::Message,
+            kind: InspectedKind::Message,
             user_agent: "u".to_owned(),
             subscription: Some("s".to_owned()),
             message: Some("m".to_owned()),
@@ -497,7 +497,7 @@ mod tests {
         }
     }
 
-    fn state(inspection: &Inspection) -> State {
+    fn state(inspection: &Inspection) -> MessageState {
         let mut concluded = inspection.clone();
         concluded.conclude(100_000);
         concluded.state.unwrap()
@@ -517,45 +517,57 @@ mod tests {
         let offered = || step(50_001, "offered", None);
         let removed = |reason| step(50_002, "removed", Some(reason));
         let rows = [
-            (Some(true), vec![], State::Waiting),
-            (Some(true), vec![accepted(50_000, 60), other], State::Waiting),
-            (Some(true), vec![accepted(50_000, 60), offered()], State::Offered),
+            (Some(true), vec![], MessageState::Waiting),
+            (
+                Some(true),
+                vec![accepted(50_000, 60), other],
+                MessageState::Waiting,
+            ),
+            (
+                Some(true),
+                vec![accepted(50_000, 60), offered()],
+                MessageState::Offered,
+            ),
             (
                 Some(false),
                 vec![offered(), step(50_002, "acknowledged", None)],
-                State::Acknowledged,
+                MessageState::Acknowledged,
             ),
-            (Some(false), vec![removed("expired")], State::Expired),
-            (Some(false), vec![removed("replaced")], State::Replaced),
-            (Some(false), vec![removed("evicted")], State::Evicted),
-            (Some(false), vec![removed("cancelled")], State::Cancelled),
+            (Some(false), vec![removed("expired")], MessageState::Expired),
+            (Some(false), vec![removed("replaced")], MessageState::Replaced),
+            (Some(false), vec![removed("evicted")], MessageState::Evicted),
+            (Some(false), vec![removed("cancelled")], MessageState::Cancelled),
             (
                 Some(false),
                 vec![removed("subscription_ended")],
-                State::SubscriptionEnded,
+                MessageState::SubscriptionEnded,
             ),
-            (Some(false), vec![removed("emptied")], State::Emptied),
+            (Some(false), vec![removed("emptied")], MessageState::Emptied),
             (
                 Some(false),
                 vec![accepted(50_000, 0), removed("unheard")],
-                State::Unheard,
+                MessageState::Unheard,
             ),
-            (Some(false), vec![accepted(50_000, 0), offered()], State::Passed),
+            (
+                Some(false),
+                vec![accepted(50_000, 0), offered()],
+                MessageState::Passed,
+            ),
             (
                 Some(false),
                 vec![step(50_001, "acknowledged", None), removed("expired")],
-                State::Acknowledged,
+                MessageState::Acknowledged,
             ),
-            (Some(false), vec![accepted(50_000, 50)], State::Expired),
+            (Some(false), vec![accepted(50_000, 50)], MessageState::Expired),
             (
                 Some(false),
                 vec![accepted(50_000, 60), unsubscribed],
-                State::SubscriptionEnded,
+                MessageState::SubscriptionEnded,
             ),
-            (Some(false), vec![accepted(50_000, 60)], State::Gone),
-            (Some(false), vec![], State::Gone),
-            (None, vec![accepted(50_000, 60)], State::Gone),
-            (None, vec![], State::Unknown),
+            (Some(false), vec![accepted(50_000, 60)], MessageState::Gone),
+            (Some(false), vec![], MessageState::Gone),
+            (None, vec![accepted(50_000, 60)], MessageState::Gone),
+            (None, vec![], MessageState::Unknown),
         ];
         for (waits, steps, expected) in rows {
             let inspection = inspection(waits, steps);
@@ -565,9 +577,12 @@ mod tests {
             receipt: Some(receipt),
             ..inspection(Some(false), vec![])
         };
-        assert_eq!(state(&told(State::GivenUp)), State::GivenUp);
-        assert_eq!(state(&told(State::Acknowledged)), State::Acknowledged);
-        assert_eq!(state(&told(State::Replaced)), State::Replaced);
+        assert_eq!(state(&told(MessageState::GivenUp)), MessageState::GivenUp);
+        assert_eq!(
+            state(&told(MessageState::Acknowledged)),
+            MessageState::Acknowledged
+        );
+        assert_eq!(state(&told(MessageState::Replaced)), MessageState::Replaced);
     }
 
     /// The steps of several nodes are one history, by time, each with its node; one node needs no name.
@@ -595,7 +610,7 @@ mod tests {
             ("attached", "a"),
         ];
         assert_eq!(order, expected);
-        assert_eq!(merged.state, Some(State::Acknowledged));
+        assert_eq!(merged.state, Some(MessageState::Acknowledged));
         assert_eq!(merged.nodes, ["a", "b"]);
         let alone = Inspection::merged(vec![("a".to_owned(), one)], 100_000).unwrap();
         assert!(alone.nodes.is_empty() && alone.steps.iter().all(|step| step.node.is_none()));

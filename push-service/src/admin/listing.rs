@@ -15,7 +15,7 @@ use crate::storage::{StorageError, UserAgentSummary};
 
 /// What comes first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
+pub(super) enum ListOrder {
     /// Who was not seen for longest.
     LastSeen,
     /// Who has most bytes waiting.
@@ -24,39 +24,39 @@ pub(super) enum Order {
 
 /// Where a user agent stands in an order: the smallest comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Place(u64, UserAgentId);
+pub(super) struct ListPosition(u64, UserAgentId);
 
-impl Order {
-    fn place(self, one: &UserAgentSummary) -> Place {
+impl ListOrder {
+    fn position(self, one: &UserAgentSummary) -> ListPosition {
         let key = match self {
             Self::LastSeen => one.last_seen_ms,
             Self::Bytes => u64::MAX - one.bytes,
         };
-        Place(key, one.user_agent)
+        ListPosition(key, one.user_agent)
     }
 }
 
 /// Which user agents are asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Asked {
-    pub(super) order: Order,
+pub(super) struct ListRequest {
+    pub(super) order: ListOrder,
     pub(super) limit: usize,
-    /// Only those behind this place.
-    pub(super) after: Option<Place>,
+    /// Only those behind this position.
+    pub(super) after: Option<ListPosition>,
 }
 
-impl Asked {
+impl ListRequest {
     /// From the query of a URL, or a sentence that says what is wrong with it.
     pub(super) fn parse(query: &str) -> Result<Self, &'static str> {
         let mut asked = Self {
-            order: Order::LastSeen,
+            order: ListOrder::LastSeen,
             limit: ADMIN_LIST,
             after: None,
         };
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
-                Some(("order", "last-seen")) => asked.order = Order::LastSeen,
-                Some(("order", "bytes")) => asked.order = Order::Bytes,
+                Some(("order", "last-seen")) => asked.order = ListOrder::LastSeen,
+                Some(("order", "bytes")) => asked.order = ListOrder::Bytes,
                 Some(("order", _)) => return Err("order must be `last-seen` or `bytes`"),
                 Some(("limit", limit)) => {
                     let number = limit.parse().ok();
@@ -66,7 +66,7 @@ impl Asked {
                 }
                 Some(("after", after)) => {
                     asked.after =
-                        Some(Place::parse(after).ok_or("after must be `next` of an earlier answer")?);
+                        Some(ListPosition::parse(after).ok_or("after must be `next` of an earlier answer")?);
                 }
                 _ => return Err("known parameters are `order`, `limit` and `after`"),
             }
@@ -75,7 +75,7 @@ impl Asked {
     }
 }
 
-impl Place {
+impl ListPosition {
     fn parse(text: &str) -> Option<Self> {
         let (key, user_agent) = text.split_once('-')?;
         Some(Self(key.parse().ok()?, UserAgentId::parse(user_agent)?))
@@ -88,14 +88,14 @@ impl Place {
 
 /// The answer.
 #[derive(Serialize, Debug)]
-pub(super) struct List {
-    user_agents: Vec<Shown>,
+pub(super) struct UserAgentList {
+    user_agents: Vec<ListedUserAgent>,
     /// Where to go on; `null` at the end.
     next: Option<String>,
 }
 
 #[derive(Serialize, Debug)]
-struct Shown {
+struct ListedUserAgent {
     id: String,
     kind: &'static str,
     messages: u32,
@@ -104,7 +104,7 @@ struct Shown {
     last_seen: String,
 }
 
-impl From<&UserAgentSummary> for Shown {
+impl From<&UserAgentSummary> for ListedUserAgent {
     fn from(one: &UserAgentSummary) -> Self {
         Self {
             id: one.user_agent.to_string(),
@@ -120,14 +120,14 @@ impl From<&UserAgentSummary> for Shown {
 /// The first of all user agents in this order.
 #[derive(Debug)]
 struct First {
-    asked: Asked,
-    kept: BTreeMap<Place, UserAgentSummary>,
+    asked: ListRequest,
+    kept: BTreeMap<ListPosition, UserAgentSummary>,
     /// Whether some were left out behind those that are kept.
     has_more: bool,
 }
 
 impl First {
-    fn new(asked: Asked) -> Self {
+    fn new(asked: ListRequest) -> Self {
         Self {
             asked,
             kept: BTreeMap::new(),
@@ -136,31 +136,31 @@ impl First {
     }
 
     fn add(&mut self, one: UserAgentSummary) {
-        let place = self.asked.order.place(&one);
-        if self.asked.after.is_some_and(|after| place <= after) {
+        let position = self.asked.order.position(&one);
+        if self.asked.after.is_some_and(|after| position <= after) {
             return;
         }
-        self.kept.insert(place, one);
+        self.kept.insert(position, one);
         if self.kept.len() > self.asked.limit {
             self.kept.pop_last();
             self.has_more = true;
         }
     }
 
-    fn finish(self) -> List {
-        let last = self.kept.last_key_value().map(|(place, _)| place.show());
+    fn finish(self) -> UserAgentList {
+        let last = self.kept.last_key_value().map(|(position, _)| position.show());
         // One that changed while the list was made may be there twice.
         let mut seen = HashSet::new();
         let once = self.kept.values().filter(|one| seen.insert(one.user_agent));
-        List {
-            user_agents: once.map(Shown::from).collect(),
+        UserAgentList {
+            user_agents: once.map(ListedUserAgent::from).collect(),
             next: last.filter(|_| self.has_more),
         }
     }
 }
 
 /// Looks at all user agents.
-pub(super) async fn list(broker: &Broker, asked: Asked) -> Result<List, StorageError> {
+pub(super) async fn list(broker: &Broker, asked: ListRequest) -> Result<UserAgentList, StorageError> {
     let mut first = First::new(asked);
     let mut after = None;
     loop {
@@ -198,7 +198,7 @@ mod tests {
     fn pages(order: &str, limit: usize) -> Vec<String> {
         let (mut ids, mut after) = (Vec::new(), String::new());
         loop {
-            let asked = Asked::parse(&format!("order={order}&limit={limit}{after}")).unwrap();
+            let asked = ListRequest::parse(&format!("order={order}&limit={limit}{after}")).unwrap();
             let mut first = First::new(asked);
             for one in all() {
                 first.add(one);
@@ -231,7 +231,7 @@ mod tests {
     /// One that changes while the list is made is shown once.
     #[test]
     fn one_that_changes_is_shown_once() {
-        let mut first = First::new(Asked::parse("").unwrap());
+        let mut first = First::new(ListRequest::parse("").unwrap());
         first.add(user_agent(1, 1, 1));
         first.add(user_agent(1, 2, 2));
         assert_eq!(first.finish().user_agents.len(), 1);
@@ -240,7 +240,7 @@ mod tests {
     /// What cannot be meant is refused with what can.
     #[test]
     fn wrong_parameters_are_refused() {
-        assert_eq!(Asked::parse("").unwrap().limit, ADMIN_LIST);
+        assert_eq!(ListRequest::parse("").unwrap().limit, ADMIN_LIST);
         for (query, expected) in [
             ("order=name", "`last-seen` or `bytes`"),
             ("limit=0", "1 to 1000"),
@@ -251,7 +251,7 @@ mod tests {
             ("sort=bytes", "known parameters"),
             ("order", "known parameters"),
         ] {
-            let refused = Asked::parse(query).unwrap_err();
+            let refused = ListRequest::parse(query).unwrap_err();
             assert!(refused.contains(expected), "{query}: {refused}");
         }
     }

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 pub use self::actions::Actions;
 use self::connections::{Connections, Use};
-pub use self::inspection::{Inspection, Kind, ShownStep, State, Waiting};
+pub use self::inspection::{InspectedKind, Inspection, MessageState, ShownMessage, ShownStep};
 pub use self::token::{Guard, TokenError};
 pub use readiness::{Readiness, ReadinessWatch};
 

@@ -6,7 +6,7 @@ use http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Page {
+pub(super) enum Operation {
     /// The table itself.
     Contents,
     /// Every metric.
@@ -55,121 +55,121 @@ pub(super) struct Route {
     method: Method,
     /// Segments. A segment in capitals stands for any text.
     path: &'static str,
-    pub(super) page: Page,
+    pub(super) operation: Operation,
     about: &'static str,
     /// Whether it needs the token of `admin.token_file`.
     pub(super) is_action: bool,
 }
 
-const fn read(path: &'static str, page: Page, about: &'static str) -> Route {
+const fn read(path: &'static str, operation: Operation, about: &'static str) -> Route {
     Route {
         method: Method::GET,
         path,
-        page,
+        operation,
         about,
         is_action: false,
     }
 }
 
-const fn action(method: Method, path: &'static str, page: Page, about: &'static str) -> Route {
+const fn action(method: Method, path: &'static str, operation: Operation, about: &'static str) -> Route {
     Route {
         method,
         path,
-        page,
+        operation,
         about,
         is_action: true,
     }
 }
 
 const ROUTES: &[Route] = &[
-    read("/", Page::Contents, "this page"),
-    read("/metrics", Page::Metrics, "for Prometheus"),
-    read("/healthz", Page::Health, "200 while the process is up"),
+    read("/", Operation::Contents, "this page"),
+    read("/metrics", Operation::Metrics, "for Prometheus"),
+    read("/healthz", Operation::Health, "200 while the process is up"),
     read(
         "/readyz",
-        Page::Ready,
+        Operation::Ready,
         "200 while traffic should come, else 503 and why",
     ),
-    read("/status", Page::Status, "health and warnings, always 200"),
+    read("/status", Operation::Status, "health and warnings, always 200"),
     read(
         "/health",
-        Page::Heartbeat,
+        Operation::Heartbeat,
         "200 while storage works, else 503 and why",
     ),
     read(
         "/__heartbeat__",
-        Page::Heartbeat,
+        Operation::Heartbeat,
         "the same, under autopush's name",
     ),
     read(
         "/__lbheartbeat__",
-        Page::LoadBalancer,
+        Operation::LoadBalancer,
         "200 while the process is up",
     ),
-    read("/__version__", Page::Version, "version and build"),
+    read("/__version__", Operation::Version, "version and build"),
     read(
         "/user-agents/ID",
-        Page::UserAgent,
+        Operation::UserAgent,
         "what waits for a user agent, and its subscriptions",
     ),
     read(
         "/user-agents/ID/subscriptions/SUBSCRIPTION",
-        Page::Subscription,
+        Operation::Subscription,
         "one of its subscriptions",
     ),
     Route {
         method: Method::POST,
         path: "/inspect",
-        page: Page::Inspect,
+        operation: Operation::Inspect,
         about: "what is known of a URL or an id; it stands in the body",
         is_action: false,
     },
     read(
         "/senders",
-        Page::Senders,
+        Operation::Senders,
         "the application server keys that send most",
     ),
-    read("/log-level", Page::LogFilter, "what is logged"),
+    read("/log-level", Operation::LogFilter, "what is logged"),
     action(
         Method::PUT,
         "/log-level",
-        Page::ChangeLogFilter,
+        Operation::ChangeLogFilter,
         "changes what is logged until the service stops; the body is the filter",
     ),
     action(
         Method::GET,
         "/user-agents",
-        Page::UserAgents,
+        Operation::UserAgents,
         "?order=last-seen|bytes&limit=N&after=NEXT: all user agents",
     ),
     action(
         Method::DELETE,
         "/user-agents/ID",
-        Page::EndUserAgent,
+        Operation::EndUserAgent,
         "ends a user agent, with its subscriptions and messages",
     ),
     action(
         Method::DELETE,
         "/user-agents/ID/subscriptions/SUBSCRIPTION",
-        Page::EndSubscription,
+        Operation::EndSubscription,
         "ends one of its subscriptions",
     ),
     action(
         Method::DELETE,
         "/user-agents/ID/messages",
-        Page::EmptyQueue,
+        Operation::EmptyQueue,
         "removes all messages that wait for it",
     ),
     action(
         Method::POST,
         "/senders/SENDER/refusal",
-        Page::RefuseSender,
+        Operation::RefuseSender,
         "refuses its pushes on this node; the body is a duration, such as 1h",
     ),
     action(
         Method::DELETE,
         "/senders/SENDER/refusal",
-        Page::AllowSender,
+        Operation::AllowSender,
         "lets it send again",
     ),
 ];
@@ -263,24 +263,25 @@ mod tests {
     /// A row is found by its path and method; a wrong method learns the right ones, and no unknown path is found.
     #[test]
     fn a_row_is_found_by_path_and_method() {
-        let page = |method: &Method, path| find(method, path).map(|found| (found.route.page, found.segments));
+        let found =
+            |method: &Method, path| find(method, path).map(|found| (found.route.operation, found.segments));
         let rows = [
-            ("/", Ok((Page::Contents, vec![]))),
-            ("/metrics/", Ok((Page::Metrics, vec![]))),
-            ("/user-agents/ab", Ok((Page::UserAgent, vec!["ab"]))),
+            ("/", Ok((Operation::Contents, vec![]))),
+            ("/metrics/", Ok((Operation::Metrics, vec![]))),
+            ("/user-agents/ab", Ok((Operation::UserAgent, vec!["ab"]))),
             (
                 "/user-agents/ab/subscriptions/cd",
-                Ok((Page::Subscription, vec!["ab", "cd"])),
+                Ok((Operation::Subscription, vec!["ab", "cd"])),
             ),
             ("/user-agents/ab/subscriptions", Err(Missing::Path)),
             ("/metrics/more", Err(Missing::Path)),
             ("/push/token", Err(Missing::Path)),
         ];
         for (path, expected) in rows {
-            assert_eq!(page(&Method::GET, path), expected, "{path}");
-            assert_eq!(page(&Method::HEAD, path), expected, "{path}");
+            assert_eq!(found(&Method::GET, path), expected, "{path}");
+            assert_eq!(found(&Method::HEAD, path), expected, "{path}");
         }
-        let refused = page(&Method::POST, "/metrics");
+        let refused = found(&Method::POST, "/metrics");
         assert_eq!(refused, Err(Missing::Method("GET, HEAD".to_owned())));
     }
 
@@ -288,7 +289,7 @@ mod tests {
     #[test]
     fn what_changes_something_is_an_action() {
         for route in ROUTES {
-            let changes = route.method != Method::GET && route.page != Page::Inspect;
+            let changes = route.method != Method::GET && route.operation != Operation::Inspect;
             assert!(route.is_action || !changes, "{} {}", route.method, route.path);
         }
     }

@@ -27,11 +27,11 @@ use crate::defaults::{
 #[derive(Debug)]
 pub struct TokenError {
     path: PathBuf,
-    why: Why,
+    why: TokenFault,
 }
 
 #[derive(Debug)]
-enum Why {
+enum TokenFault {
     Unreadable(io::Error),
     Open { mode: u32 },
     TooShort,
@@ -42,17 +42,17 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.why {
-            Why::Unreadable(error) => write!(f, "{path}: {error}"),
-            Why::Open { mode } => write!(
+            TokenFault::Unreadable(error) => write!(f, "{path}: {error}"),
+            TokenFault::Open { mode } => write!(
                 f,
                 "{path}: other users may read or change it (mode {mode:o}): run `chmod 600 {path}`"
             ),
-            Why::TooShort => write!(
+            TokenFault::TooShort => write!(
                 f,
                 "{path}: the token is shorter than {ADMIN_TOKEN_LEAST_BYTES} characters; make one with \
                  `openssl rand -hex 32`"
             ),
-            Why::NoToken => write!(
+            TokenFault::NoToken => write!(
                 f,
                 "{path}: it must have one line of at most {ADMIN_TOKEN_MOST_BYTES} visible ASCII characters \
                  without spaces"
@@ -78,7 +78,7 @@ impl Token {
     }
 }
 
-/// Why an action is refused.
+/// TokenFault an action is refused.
 #[derive(Debug)]
 pub(super) enum Denied {
     /// `admin.token_file` is not set.
@@ -157,22 +157,22 @@ fn read(path: &Path) -> Result<Token, TokenError> {
         path: path.to_owned(),
         why,
     };
-    let io = |error| fault(Why::Unreadable(error));
+    let io = |error| fault(TokenFault::Unreadable(error));
     let file = File::open(path).map_err(io)?;
     let about = file.metadata().map_err(io)?;
     if !is_private(about.mode(), about.uid(), rustix::process::geteuid().as_raw()) {
         let mode = about.mode() & 0o7777;
-        return Err(fault(Why::Open { mode }));
+        return Err(fault(TokenFault::Open { mode }));
     }
     let mut text = Vec::new();
     let most = ADMIN_TOKEN_MOST_BYTES as u64 + 3;
     file.take(most).read_to_end(&mut text).map_err(io)?;
     let token = text.trim_ascii();
     if token.is_empty() || token.len() > ADMIN_TOKEN_MOST_BYTES || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(fault(Why::NoToken));
+        return Err(fault(TokenFault::NoToken));
     }
     if token.len() < ADMIN_TOKEN_LEAST_BYTES {
-        return Err(fault(Why::TooShort));
+        return Err(fault(TokenFault::TooShort));
     }
     Ok(Token::of(token))
 }

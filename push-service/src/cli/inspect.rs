@@ -18,7 +18,7 @@ use crate::defaults::{ADMIN_BODY_BYTES, INSPECT_ANSWER_BYTES, INSPECT_WITHIN};
 
 /// How the answer is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub(super) enum OutputForm {
     /// Lines for a person.
     Text,
     /// One JSON object.
@@ -26,7 +26,7 @@ pub(super) enum Form {
 }
 
 /// Asks the admin listeners of the configuration, or those that are named.
-pub(super) fn inspect(what: &str, named: &[String], configured: &[SocketAddr], form: Form) -> u8 {
+pub(super) fn inspect(what: &str, named: &[String], configured: &[SocketAddr], form: OutputForm) -> u8 {
     let what = match read(what) {
         Ok(what) => what,
         Err(why) => return complain("nothing to inspect", &why, MISCONFIGURED),
@@ -159,11 +159,11 @@ fn refusal(status: &str, body: &str) -> String {
 }
 
 /// Prints it, and returns the exit code.
-fn show(inspection: &Inspection, form: Form) -> u8 {
+fn show(inspection: &Inspection, form: OutputForm) -> u8 {
     match form {
         // A node may be of another version, or not ours: its text is escaped.
-        Form::Text => print(escape::text_except(&inspection.to_string(), &['\n'])),
-        Form::Json => match serde_json::to_string_pretty(inspection) {
+        OutputForm::Text => print(escape::text_except(&inspection.to_string(), &['\n'])),
+        OutputForm::Json => match serde_json::to_string_pretty(inspection) {
             Ok(text) => print(format_args!("{}\n", escape::json(&text))),
             Err(error) => complain("the answer cannot be written", &error, FAILED),
         },

@@ -224,9 +224,9 @@ pub fn main() -> ExitCode {
 /// The configuration is read only if it is needed to know whom to ask.
 fn inspected(asked: &Inspect) -> u8 {
     let form = if asked.json {
-        inspect::Form::Json
+        inspect::OutputForm::Json
     } else {
-        inspect::Form::Text
+        inspect::OutputForm::Text
     };
     if !asked.admin.is_empty() {
         return inspect::inspect(&asked.what, &asked.admin, &[], form);

@@ -31,7 +31,7 @@ struct Slot {
     newer: u32,
     older: u32,
     /// A ring, once it is full.
-    steps: Vec<Packed>,
+    steps: Vec<PackedStep>,
     /// Where the next step goes, once the ring is full.
     next: u8,
 }
@@ -158,7 +158,7 @@ impl Slot {
                 self.steps[last] = merged;
                 return;
             }
-            None => Packed::from(step),
+            None => PackedStep::from(step),
         };
         if self.steps.len() < HISTORY_STEPS {
             if self.steps.len() == self.steps.capacity() {
@@ -173,7 +173,7 @@ impl Slot {
     }
 
     /// A refusal like the last step counts as one more of it: that step's place, and what it is then.
-    fn merged(&self, step: Step) -> Option<(usize, Packed)> {
+    fn merged(&self, step: Step) -> Option<(usize, PackedStep)> {
         let StepKind::Refused { why, times } = step.kind else {
             return None;
         };
@@ -191,20 +191,20 @@ impl Slot {
             } if same == why && before.subscription == step.subscription => {
                 let times = already.saturating_add(times);
                 let kind = StepKind::Refused { why, times };
-                Some((last, Packed::from(Step { kind, ..step })))
+                Some((last, PackedStep::from(Step { kind, ..step })))
             }
             _ => None,
         }
     }
 
-    fn in_order(&self) -> impl DoubleEndedIterator<Item = &Packed> {
+    fn in_order(&self) -> impl DoubleEndedIterator<Item = &PackedStep> {
         let (later, earlier) = self.steps.split_at(usize::from(self.next));
         earlier.iter().chain(later)
     }
 
     /// The subscription of a message, as the latest of its steps says.
     fn subscription_of(&self, message: MessageNonce) -> Option<SubscriptionId> {
-        let of_it = |packed: &&Packed| packed.message() == Some(message);
+        let of_it = |packed: &&PackedStep| packed.message() == Some(message);
         self.in_order()
             .rev()
             .filter(of_it)
@@ -214,7 +214,7 @@ impl Slot {
 
 /// A step in 32 bytes.
 #[derive(Clone, Copy)]
-struct Packed {
+struct PackedStep {
     /// Microseconds since 1970 in the upper 53 bits, which last for 285 years; then two marks, four bits for the kind, and five
     /// for its detail.
     head: u64,
@@ -234,9 +234,9 @@ const DETAIL: u64 = 0x1f;
 
 const _: () = assert!(Refused::ALL.len() <= DETAIL as usize + 1 && Closed::ALL.len() <= DETAIL as usize + 1);
 
-impl From<Step> for Packed {
+impl From<Step> for PackedStep {
     fn from(step: Step) -> Self {
-        let (kind, detail) = spelled(step.kind);
+        let (kind, detail) = packed_kind(step.kind);
         let (ttl_secs, count) = match step.kind {
             StepKind::Accepted { ttl, bytes, .. } => (ttl.as_secs(), bytes),
             StepKind::Refused { times, .. } => (0, times),
@@ -258,7 +258,7 @@ impl From<Step> for Packed {
     }
 }
 
-impl Packed {
+impl PackedStep {
     fn unpacked(self) -> Step {
         Step {
             at_us: self.head >> TIME_AT,
@@ -305,7 +305,7 @@ impl Packed {
 }
 
 /// The number of a kind, and of its detail.
-fn spelled(kind: StepKind) -> (u64, usize) {
+fn packed_kind(kind: StepKind) -> (u64, usize) {
     match kind {
         StepKind::Subscribed => (0, 0),
         StepKind::Unsubscribed => (1, 0),

@@ -13,7 +13,7 @@ const CRATES: [&str; 2] = ["push_service", "h2"];
 
 /// For which names a filter may have levels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Names {
+pub(crate) enum AcceptedNames {
     /// For this program's.
     Ours,
     /// For those of other programs too, because these read the same filter.
@@ -25,7 +25,7 @@ pub(crate) enum Names {
 /// # Errors
 ///
 /// A sentence that says what is wrong with the first wrong entry, and what is accepted.
-pub(crate) fn parse(text: &str, names: Names) -> Result<Targets, String> {
+pub(crate) fn parse(text: &str, names: AcceptedNames) -> Result<Targets, String> {
     let mut filter = Targets::new().with_default(LevelFilter::ERROR);
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     for entry in entries {
@@ -51,13 +51,13 @@ fn level(word: &str) -> Result<LevelFilter, String> {
 }
 
 /// The name of a part of the program that logs.
-fn known(name: &str, names: Names) -> Result<&str, String> {
+fn known(name: &str, names: AcceptedNames) -> Result<&str, String> {
     let of = name.split("::").next().unwrap_or(name);
     if CRATES.contains(&of) {
         return Ok(name);
     }
     let is_path = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
-    if names == Names::Any && !name.is_empty() && name.chars().all(is_path) {
+    if names == AcceptedNames::Any && !name.is_empty() && name.chars().all(is_path) {
         return Ok(name);
     }
     let meant = nearest(&of.replace('-', "_"), CRATES);
@@ -104,7 +104,7 @@ mod tests {
             ("", "push_service", Level::WARN, false),
         ];
         for (text, target, level, expected) in rows {
-            let filter = parse(text, Names::Ours).unwrap();
+            let filter = parse(text, AcceptedNames::Ours).unwrap();
             assert_eq!(
                 filter.would_enable(target, &level),
                 expected,
@@ -126,7 +126,7 @@ mod tests {
             "push_service::tls=error,info",
         ];
         for text in filters {
-            let filter = parse(text, Names::Ours).unwrap();
+            let filter = parse(text, AcceptedNames::Ours).unwrap();
             for target in ["push_service", "push_service::tls", "h2::codec", "another"] {
                 assert!(filter.would_enable(target, &Level::ERROR), "{text}: {target}");
             }
@@ -155,7 +155,7 @@ mod tests {
             ("=debug", "nothing here logs as ``"),
         ];
         for (text, expected) in rows {
-            let why = parse(text, Names::Ours).unwrap_err();
+            let why = parse(text, AcceptedNames::Ours).unwrap_err();
             assert!(why.contains(expected), "{text}: {why}");
             assert!(why.contains("it takes a level"), "{text}: {why}");
         }
@@ -164,7 +164,7 @@ mod tests {
     /// A variable that other programs read as well may name their parts, and nothing else is taken that is wrong.
     #[test]
     fn a_shared_variable_may_name_parts_of_others() {
-        assert!(parse("info,other_program::part=debug", Names::Any).is_ok());
+        assert!(parse("info,other_program::part=debug", AcceptedNames::Any).is_ok());
         for text in [
             "verbose",
             "off",
@@ -172,7 +172,7 @@ mod tests {
             "push-service=debug",
             "other[span]=debug",
         ] {
-            assert!(parse(text, Names::Any).is_err(), "{text}");
+            assert!(parse(text, AcceptedNames::Any).is_err(), "{text}");
         }
     }
 }

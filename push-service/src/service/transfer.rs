@@ -275,7 +275,7 @@ impl Unfinished {
         let name = PathBuf::from(name);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        let file = private::create(&mut options, &name, private::FILE)?;
+        let file = private::create(&mut options, &name, private::FILE_MODE)?;
         Ok(Self {
             file,
             name: Some(name),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::private;
 
 /// For private keys.
-pub(super) const OWNER_ONLY: u32 = private::FILE;
+pub(super) const OWNER_ONLY: u32 = private::FILE_MODE;
 /// For certificates.
 pub(super) const EVERYONE_READS: u32 = 0o644;
 

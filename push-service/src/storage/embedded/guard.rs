@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::marks::KEY_FILE;
-use crate::private::{self, Closed};
+use crate::private::{self, ClosedToOthers};
 
 /// Files and directories that the service makes in its data directory, beside those with these extensions.
 const NAMES: [&str; 7] = [
@@ -47,10 +47,10 @@ fn close(directory: &Path) -> io::Result<()> {
     let closed = if is_ours {
         private::close(directory)?
     } else {
-        Closed::Already
+        ClosedToOthers::Already
     };
     let files = close_files(directory)?;
-    if (closed == Closed::Now || was_reachable) && files > 0 {
+    if (closed == ClosedToOthers::Now || was_reachable) && files > 0 {
         tracing::warn!(
             directory = %directory.display(), files,
             "other users could read the data directory until now, with the sealing key and waiting messages; only this \
@@ -110,7 +110,7 @@ fn close_all(path: &Path, is_directory: bool) -> io::Result<usize> {
         return Ok(0);
     }
     match private::close(path) {
-        Ok(Closed::Now) if !is_directory => Ok(closed + 1),
+        Ok(ClosedToOthers::Now) if !is_directory => Ok(closed + 1),
         Ok(_) => Ok(closed),
         // The store removes tables while it is open.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(closed),

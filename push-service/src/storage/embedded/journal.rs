@@ -216,7 +216,7 @@ fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     // For the operator to examine. The store does not need it, so it opens even if the disk is full.
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    let saved = private::create(&mut options, &torn, private::FILE);
+    let saved = private::create(&mut options, &torn, private::FILE_MODE);
     if let Err(error) = saved.and_then(|mut saved| saved.write_all(kept)) {
         tracing::warn!(%error, file = %torn.display(), "the torn end of the journal could not be saved to a file");
     }

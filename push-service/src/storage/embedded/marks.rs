@@ -75,7 +75,7 @@ impl Marks {
         let under_way = directory.join(format!("{KEY_FILE}.new"));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
-        let mut file = private::create(&mut options, &under_way, private::FILE)?;
+        let mut file = private::create(&mut options, &under_way, private::FILE_MODE)?;
         file.write_all(&key)?;
         file.sync_all()?;
         fs::rename(&under_way, directory.join(KEY_FILE))?;

@@ -10,7 +10,7 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry};
 
-use super::filter::{self, Names};
+use super::filter::{self, AcceptedNames};
 
 /// What writes the lines.
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
@@ -38,7 +38,7 @@ pub(crate) fn filter_now() -> Option<String> {
 ///
 /// A sentence for the operator: what is wrong with the filter, or that this process has started no log.
 pub(crate) fn change_filter(text: &str, before: impl FnOnce(&Targets)) -> Result<String, String> {
-    let filter = filter::parse(text, Names::Ours)?;
+    let filter = filter::parse(text, AcceptedNames::Ours)?;
     let no_log = || "this process has started no log".to_owned();
     let handle = FILTER.get().ok_or_else(no_log)?;
     before(&filter);
