@@ -11,10 +11,10 @@ use crate::metrics::{Closed, Label, Refused};
 use crate::storage::RemovalReason;
 use crate::storage::by_user_agent::ByUserAgent;
 
-/// Instead of the place of a slot: there is none.
+/// Stands for no slot, at both ends of the list.
 const NONE: u32 = u32::MAX;
 
-/// A part of the user agents, under one lock.
+/// The user agents that share one lock, and their steps.
 pub(super) struct Shard {
     index: ByUserAgent<u32>,
     slots: Vec<Slot>,
@@ -65,7 +65,7 @@ impl Shard {
             .unwrap_or_default()
     }
 
-    /// The latest step of this message or subscription, and whose it is.
+    /// The latest step of this message or subscription, and its user agent.
     pub(super) fn find(&self, digits: u64) -> Option<(UserAgentId, Step)> {
         let is_asked = |step: &Step| {
             let of_message = step.message.is_some_and(|message| message.0 == digits);
@@ -172,7 +172,7 @@ impl Slot {
         self.next = (self.next + 1) % HISTORY_STEPS as u8;
     }
 
-    /// A refusal like the last step counts as one more of it: that step's place, and what it is then.
+    /// A refusal for the same reason as the last step is not a step of its own: that step's index, and the step with both counts.
     fn merged(&self, step: Step) -> Option<(usize, PackedStep)> {
         let StepKind::Refused { why, times } = step.kind else {
             return None;
@@ -215,8 +215,8 @@ impl Slot {
 /// A step in 32 bytes.
 #[derive(Clone, Copy)]
 struct PackedStep {
-    /// Microseconds since 1970 in the upper 53 bits, which last for 285 years; then two marks, four bits for the kind, and five
-    /// for its detail.
+    /// From the top: microseconds since 1970 in 53 bits, which last for 285 years; a bit each for whether there is a message and a
+    /// subscription; four bits for the kind, and five for its detail.
     head: u64,
     ttl_secs: u32,
     /// Bytes of a message, or how many refusals.

@@ -1,21 +1,20 @@
 //! What happened to each message: the last steps of each user agent, in memory, and the same as lines of the log.
 //!
 //! One call, [`History::record`], does both: so what `inspect` shows and what the log says at the level debug never differ. A
-//! step names the user agent, the subscription and the message by the ids that storage knows (PR-8). None of them opens
-//! anything.
+//! step names the user agent, the subscription and the message by ids that open nothing (PR-8).
 //!
 //! Guarantees:
 //!
 //! - **Invariant:** at most [`HISTORY_STEPS`] steps of a user agent, and at most [`HISTORY_USER_AGENTS`] user agents: the one
-//!   that was touched longest ago gives way. A step takes 32 bytes, a user agent about 100 beside its steps: 18 MB if all of
+//!   whose last step is oldest gives way. A step takes 32 bytes, a user agent about 100 beside its steps: 18 MB if all of
 //!   them are used.
 //! - To record a step costs a look-up under a short lock. It allocates only while a user agent's steps grow to their bound, and
 //!   formats nothing unless the level debug is enabled.
 //! - It is lost when the process ends. Nothing but `inspect` reads it, so no decision depends on it.
 //!
-//! A node knows only what it did itself. With several nodes, one has accepted a message and another one offers it: whoever asks
-//! has to ask each node. What Redis ends by itself is seen by no node: the whole queue of a user agent expires there
-//! with its last message, and no step says so.
+//! It does not know what other nodes did. With several nodes, one accepts a message and another one offers it, so each node has to
+//! be asked. No node sees what Redis ends by itself: the whole queue of a user agent expires there with its last message, and no
+//! step says so.
 
 mod memory;
 mod step;
@@ -30,7 +29,7 @@ use self::memory::Shard;
 pub use self::step::{MessageNonce, Step, StepKind};
 use crate::defaults::{HISTORY_SHARDS, HISTORY_STEPS, HISTORY_USER_AGENTS};
 
-/// What this process did for its user agents lately. One for the process; shared by all that do something.
+/// The last steps of each user agent on this node. A process has one, which is shared.
 pub struct History {
     shards: Box<[Mutex<Shard>]>,
 }
@@ -68,22 +67,22 @@ impl History {
         steps
     }
 
-    /// Those of one message.
+    /// The steps of one message, in the same order.
     pub fn of_message(&self, user_agent: &UserAgentId, message: MessageNonce) -> Vec<Step> {
         let mut steps = self.of(user_agent);
         steps.retain(|step| step.message == Some(message));
         steps
     }
 
-    /// Those of one subscription and its messages.
+    /// The steps of one subscription and its messages, in the same order.
     pub fn of_subscription(&self, user_agent: &UserAgentId, subscription: SubscriptionId) -> Vec<Step> {
         let mut steps = self.of(user_agent);
         steps.retain(|step| step.subscription == Some(subscription));
         steps
     }
 
-    /// The latest step of a message or a subscription that the log names by these digits, and whose it is. Looks at all that is
-    /// remembered, one part after the other.
+    /// The latest step of the message or the subscription that the log names by these digits, and its user agent. Looks at every
+    /// step that is remembered, and holds one lock at a time.
     pub fn find(&self, digits: u64) -> Option<(UserAgentId, Step)> {
         let found = self.shards.iter().filter_map(|shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -39,7 +39,7 @@ impl fmt::Display for MessageNonce {
 pub struct Step {
     /// When, in microseconds since 1970, by this machine's clock.
     pub at_us: u64,
-    /// What.
+    /// What happened.
     pub kind: StepKind,
     /// The message, if it happened to one.
     pub message: Option<MessageNonce>,
@@ -52,7 +52,7 @@ pub struct Step {
 pub enum StepKind {
     /// The subscription was made.
     Subscribed,
-    /// The subscription ended: its user agent, or an operator, ended it. Without a subscription, all of them ended.
+    /// Its user agent or an operator ended the subscription. If the step names no subscription, all of the user agent's ended.
     Unsubscribed,
     /// A push message was answered 201 or 202. With TTL 0 it was passed on and not stored.
     Accepted {
@@ -162,7 +162,7 @@ impl Step {
         }
     }
 
-    /// The one line of the log.
+    /// Writes the line of the log, at the level debug.
     pub(super) fn log(&self, user_agent: &UserAgentId) {
         let (urgency, ttl, bytes) = match self.kind {
             StepKind::Accepted { urgency, ttl, bytes } => {
