@@ -229,11 +229,20 @@ impl ShownStep {
             node: None,
         }
     }
+
+    /// The state of a message that this step ended.
+    fn end(&self) -> Option<MessageState> {
+        match &*self.event {
+            "acknowledged" => Some(MessageState::Acknowledged),
+            "removed" => self.reason.as_deref().and_then(MessageState::of_reason),
+            _ => None,
+        }
+    }
 }
 
 impl Inspection {
-    /// Says what became of the message, and whether the subscription exists, from what storage says and from the steps. `now_ms`
-    /// is the time.
+    /// Sets the state of the message, and whether the subscription exists, from what storage says and from the steps. `now_ms` is
+    /// the time in milliseconds since 1970.
     pub(super) fn conclude(&mut self, now_ms: u64) {
         self.subscribed = self.subscription.as_ref().map(|id| {
             let known = self.report.iter().flat_map(|report| &report.subscriptions);
@@ -245,6 +254,7 @@ impl Inspection {
             .map(|message| self.state_of(message, now_ms));
     }
 
+    /// What storage says comes first, then an end that a node has seen, then the receipt, then what follows from the time.
     fn state_of(&self, message: &str, now_ms: u64) -> MessageState {
         let of_it = || {
             self.steps
@@ -257,50 +267,48 @@ impl Inspection {
             (Some(true), false) => return MessageState::Waiting,
             _ => {}
         }
-        let end = |step: &ShownStep| match &*step.event {
-            "acknowledged" => Some(MessageState::Acknowledged),
-            "removed" => step.reason.as_deref().and_then(MessageState::of_reason),
-            _ => None,
-        };
         // An acknowledgement counts more than any other end that a node has seen.
-        let ends: Vec<_> = of_it().filter_map(end).collect();
-        if let Some(end) = ends
-            .iter()
-            .find(|end| **end == MessageState::Acknowledged)
-            .or(ends.last())
-        {
+        let ends: Vec<_> = of_it().filter_map(ShownStep::end).collect();
+        let acknowledged = ends.iter().find(|end| **end == MessageState::Acknowledged);
+        if let Some(end) = acknowledged.or(ends.last()) {
             return *end;
         }
         if let Some(told) = self.receipt.filter(|told| *told != MessageState::GivenUp) {
             return told;
         }
         let accepted = of_it().find(|step| step.event == "accepted");
-        if let Some((accepted, ttl_secs)) = accepted.and_then(|step| Some((step, step.ttl_secs?))) {
-            let has_ended = |step: &ShownStep| {
-                step.event == "unsubscribed"
-                    && step.at_us >= accepted.at_us
-                    && (step.subscription.is_none() || step.subscription == accepted.subscription)
-            };
-            if ttl_secs == 0 {
-                return if was_offered {
-                    MessageState::Passed
-                } else {
-                    MessageState::Unheard
-                };
-            }
-            if accepted.at_us / 1_000 + ttl_secs * 1_000 <= now_ms {
-                return MessageState::Expired;
-            }
-            if self.steps.iter().any(has_ended) {
-                return MessageState::SubscriptionEnded;
-            }
+        if let Some(state) = accepted.and_then(|accepted| self.concluded(accepted, was_offered, now_ms)) {
+            return state;
         }
         match (self.receipt, self.waits, accepted) {
             (Some(told), ..) => told,
-            (None, Some(false), _) => MessageState::Gone,
-            (None, None, Some(_)) => MessageState::Gone,
-            (None, ..) => MessageState::Unknown,
+            (None, Some(false), _) | (None, None, Some(_)) => MessageState::Gone,
+            (None, None | Some(true), _) => MessageState::Unknown,
         }
+    }
+
+    /// What follows for a message that no longer waits from its TTL, or from the end of its subscription.
+    fn concluded(&self, accepted: &ShownStep, was_offered: bool, now_ms: u64) -> Option<MessageState> {
+        let ttl_secs = accepted.ttl_secs?;
+        if ttl_secs == 0 {
+            return Some(if was_offered {
+                MessageState::Passed
+            } else {
+                MessageState::Unheard
+            });
+        }
+        if accepted.at_us / 1_000 + ttl_secs * 1_000 <= now_ms {
+            return Some(MessageState::Expired);
+        }
+        let ends_subscription = |step: &ShownStep| {
+            step.event == "unsubscribed"
+                && step.at_us >= accepted.at_us
+                && (step.subscription.is_none() || step.subscription == accepted.subscription)
+        };
+        self.steps
+            .iter()
+            .any(ends_subscription)
+            .then_some(MessageState::SubscriptionEnded)
     }
 
     /// One answer from those of several nodes, each with its name.
@@ -351,40 +359,9 @@ impl fmt::Display for Inspection {
             };
             writeln!(f, "subscription  {subscription}{is_there}")?;
         }
-        let what = match self.kind {
-            InspectedKind::Receipts => "receipts     ",
-            _ => "user agent   ",
-        };
-        write!(f, "{what} {}", self.user_agent)?;
-        match &self.report {
-            None => writeln!(f, ": not known to storage: it never subscribed, or it has ended")?,
-            Some(report) => {
-                let seen = match report.seated {
-                    true => "connected".to_owned(),
-                    false => format!("not connected, last seen {}", time(report.last_seen * 1_000)),
-                };
-                writeln!(f, ": {seen}")?;
-                writeln!(
-                    f,
-                    "waiting       {} messages, {} bytes; {} subscriptions",
-                    report.messages,
-                    report.bytes,
-                    report.subscriptions.len()
-                )?;
-            }
-        }
-        for waiting in &self.waiting {
-            writeln!(
-                f,
-                "              {} of {}, {}, {} bytes, since {}, until {}{}",
-                waiting.message,
-                waiting.subscription,
-                waiting.urgency,
-                waiting.bytes,
-                waiting.accepted,
-                waiting.expires,
-                if waiting.has_topic { ", with a topic" } else { "" }
-            )?;
+        self.write_user_agent(f)?;
+        for message in &self.waiting {
+            writeln!(f, "              {message}")?;
         }
         if !self.nodes.is_empty() {
             writeln!(f, "nodes         {}", self.nodes.join(", "))?;
@@ -397,6 +374,47 @@ impl fmt::Display for Inspection {
             writeln!(f, "  {step}")?;
         }
         Ok(())
+    }
+}
+
+impl Inspection {
+    fn write_user_agent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            InspectedKind::Receipts => "receipts     ",
+            _ => "user agent   ",
+        };
+        write!(f, "{what} {}", self.user_agent)?;
+        let Some(report) = &self.report else {
+            return writeln!(f, ": not known to storage: it never subscribed, or it has ended");
+        };
+        let seen = match report.seated {
+            true => "connected".to_owned(),
+            false => format!("not connected, last seen {}", time(report.last_seen * 1_000)),
+        };
+        writeln!(f, ": {seen}")?;
+        writeln!(
+            f,
+            "waiting       {} messages, {} bytes; {} subscriptions",
+            report.messages,
+            report.bytes,
+            report.subscriptions.len()
+        )
+    }
+}
+
+impl fmt::Display for ShownMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {}, {}, {} bytes, since {}, until {}{}",
+            self.message,
+            self.subscription,
+            self.urgency,
+            self.bytes,
+            self.accepted,
+            self.expires,
+            if self.has_topic { ", with a topic" } else { "" }
+        )
     }
 }
 

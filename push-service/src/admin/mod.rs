@@ -36,6 +36,7 @@ use tokio::sync::watch;
 
 pub use self::actions::Actions;
 use self::connections::{Connections, Use};
+pub(crate) use self::inspect::now_ms;
 pub use self::inspection::{InspectedKind, Inspection, MessageState, ShownMessage, ShownStep};
 pub use self::token::{Guard, TokenError};
 pub use readiness::{Readiness, ReadinessWatch};

@@ -5,7 +5,6 @@
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::escape;
 use serde_json::Value;
@@ -13,7 +12,7 @@ use serde_json::Value;
 use super::healthcheck::{connect, reachable};
 use super::output::{complain, print};
 use super::{FAILED, MISCONFIGURED, OK};
-use crate::admin::Inspection;
+use crate::admin::{Inspection, now_ms};
 use crate::defaults::{ADMIN_BODY_BYTES, INSPECT_ANSWER_BYTES, INSPECT_WITHIN};
 
 /// How the answer is printed.
@@ -168,9 +167,4 @@ fn show(inspection: &Inspection, form: OutputForm) -> u8 {
             Err(error) => complain("the answer cannot be written", &error, FAILED),
         },
     }
-}
-
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_1970.map_or(0, |passed| u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }
