@@ -1,4 +1,4 @@
-//! The log: text for people, JSON for machines, always on standard error. Its filter can be changed while the process runs.
+//! The log: text for people, JSON for machines, always on standard error. What is logged can be changed while the process runs.
 //!
 //! What is never logged: payloads, keys, tokens, capability URLs. Here nothing can filter that; the types hide
 //! themselves when printed. What peers wrote is escaped here, in every record.
@@ -21,7 +21,7 @@ pub use self::format::LogFormat;
 use self::format::{Destination, JournalFormat, Shape};
 pub(crate) use self::seldom::Seldom;
 
-/// Which variable says what is logged.
+/// The variable that says what is logged.
 pub(crate) const VARIABLE: &str = "PUSH_SERVICE_LOG";
 
 /// The variable that many programs read, for when [`VARIABLE`] is not set. Beside the keys of
@@ -54,7 +54,7 @@ impl std::error::Error for LoggingError {}
 ///
 /// # Errors
 ///
-/// A variable that is set but is no filter.
+/// A variable is set, and its value is not a filter.
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let lines = tracing_subscriber::fmt::layer()
@@ -89,7 +89,7 @@ pub(crate) fn reads(name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// A variable that is set but is no filter.
+/// A variable is set, and its value is not a filter.
 pub(crate) fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<Targets, LoggingError> {
     let set = |name| variable(name).filter(|text| !text.is_empty());
     let (variable, text, names) = if let Some(text) = set(VARIABLE) {
@@ -134,7 +134,7 @@ mod tests {
 
     /// A filter that cannot be used is refused with its variable, not ignored.
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn a_filter_that_cannot_be_used_is_refused() {
         for variable in [VARIABLE, SHARED_VARIABLE] {
             let given = |name: &str| (name == variable).then(|| "push_service=loud".to_owned());
             let refused = filter(given).unwrap_err().to_string();

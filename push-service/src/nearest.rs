@@ -1,7 +1,7 @@
 //! The known name that a misspelt one was probably meant to be.
 
-/// A third of the letters may differ, but not more than this. Chosen: two slips and a letter more; beyond it the suggestion
-/// would be a guess.
+/// The most letters in which a suggestion may differ, and at most a third of the name. Chosen: two slips and a letter more;
+/// beyond it the suggestion would be a guess.
 const DIFFERENT_MOST: usize = 3;
 
 /// The name nearest to `given`, if one is near.

@@ -1,7 +1,7 @@
 //! Files and directories for their owner only: data, keys, certificates with their keys, exports.
 //!
 //! Guarantees: a file that is made here has the mode 0600 and a directory 0700, whatever the umask of the process and an
-//! access list that the parent hands down. What exists already and belongs to this user is closed to others; what belongs to
+//! access list that the parent hands down. A file that exists and belongs to this user is closed to others; one that belongs to
 //! another user can only be reported.
 //!
 //! Libraries make files of their own in our directories. For those, [`set_umask`] sets the umask of the whole process.
@@ -25,13 +25,17 @@ const OTHERS: u32 = 0o077;
 /// The right to read of all users that are not even in the group.
 const ALL_READ: u32 = 0o004;
 
-/// Lets every file that the process makes from now on be for its owner only, also in libraries. For the command: a library
-/// must not change the whole process.
+/// From now on, every file that the process makes is for its owner only, also those that libraries make. Only for the command,
+/// because it changes the whole process.
 pub fn set_umask() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Opens a file that `options` makes, with exactly this mode.
+/// Opens a file with these options and gives it exactly this mode.
+///
+/// # Errors
+///
+/// It cannot be opened, or its mode cannot be set.
 pub fn create(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<File> {
     // Narrow from the first moment; then exact, because the umask may have taken even the owner's rights.
     let file = options.mode(mode & FILE_MODE).open(path)?;
@@ -39,7 +43,11 @@ pub fn create(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<F
     Ok(file)
 }
 
-/// Makes a directory and those above it. One that exists is left as it is. Whether it was made.
+/// Makes a directory and those above it, and returns whether it did. A directory that exists is left as it is.
+///
+/// # Errors
+///
+/// It cannot be made, or its mode cannot be set.
 pub fn create_directory(path: &Path) -> io::Result<bool> {
     // The empty path is the working directory.
     if path.as_os_str().is_empty() || path.is_dir() {
@@ -77,7 +85,7 @@ pub fn close(path: &Path) -> io::Result<ClosedToOthers> {
     Ok(ClosedToOthers::Now)
 }
 
-/// What became of the rights of others.
+/// Whether others had rights, and whether they still have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClosedToOthers {
     /// They had none, or the administrator gave them some on purpose.
@@ -97,7 +105,7 @@ fn is_readable_by_all(found: &Metadata) -> bool {
     found.mode() & ALL_READ != 0
 }
 
-/// Closes a file with a secret, and logs it if others could read it until now. One that is missing is not there to be read.
+/// Closes a file with a secret, and logs it if others could read it until now. A missing file needs nothing.
 pub fn close_secret(file: &Path) {
     match close(file) {
         Ok(ClosedToOthers::Already) => {}
@@ -108,7 +116,9 @@ pub fn close_secret(file: &Path) {
         ),
         Ok(ClosedToOthers::NotOurs) => warn_of(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(%error, file = %file.display(), "cannot close this file to other users"),
+        Err(error) => {
+            tracing::warn!(%error, file = %file.display(), "cannot check or change who may read this file, which holds a secret: run `chmod 600` on it")
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn exposed(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether a secret of the configuration stands in this file, and not in the environment.
+/// Whether this file, and not only the environment, has a secret of the configuration.
 fn holds_secret(config: &Config, file: &Path) -> bool {
     let Ok(text) = fs::read_to_string(file) else {
         return false;

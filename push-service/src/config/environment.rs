@@ -1,4 +1,4 @@
-//! Our environment variables, told apart: keys of the configuration, what the service reads besides, and faults.
+//! Sorts our environment variables: keys of the configuration, the variables of the log, and faults.
 //!
 //! Every variable that begins with `PUSH_SERVICE_` is ours, so a misspelt one is refused. One family is not: Kubernetes sets
 //! variables with the address of each Service in every pod of its namespace (service links), and a Service named
@@ -27,7 +27,7 @@ pub(super) struct Variables {
     pub(super) faults: Vec<String>,
 }
 
-/// Tells the variables apart. `known` are the dotted keys of the configuration.
+/// Sorts the variables. `known` are the dotted keys of the configuration.
 pub(super) fn sort(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     known: &[String],
@@ -41,7 +41,7 @@ pub(super) fn sort(
         if !upper.starts_with(OURS) && !logging::reads(&name) {
             continue;
         }
-        // What is no text is refused without its value, which may be a secret.
+        // A value that is not text is not repeated: it may be a secret.
         let Ok(value) = value.into_string() else {
             sorted.faults.push(format!("{name}: its value is not UTF-8"));
             continue;
@@ -72,7 +72,7 @@ fn unknown(name: &str, known: &[String], unsure: &mut Unsure) -> String {
         .map(|key| (plain(&variable(key)), variable(key)))
         .collect();
     meanings.insert(logging::VARIABLE.to_owned(), logging::VARIABLE.to_owned());
-    // Without what all of them begin with, which is no likeness.
+    // Without the prefix, which all of them share.
     let rest = |name: &str| name.strip_prefix(OURS).unwrap_or(name).to_owned();
     let given = rest(&plain(name));
     let by_rest: HashMap<String, &String> =
@@ -103,7 +103,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
             .split_once("://")
             .is_some_and(|(scheme, _)| is_protocol(scheme))
     };
-    // What stands before is the rest of a Service's name.
+    // Before it may stand the rest of a Service's name.
     let ends = |end: &str| rest == end || rest.ends_with(&format!("_{end}"));
     let named_port = || rest.starts_with("SERVICE_PORT_") || rest.contains("_SERVICE_PORT_");
     if ends("SERVICE_HOST") {

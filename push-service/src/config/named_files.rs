@@ -1,6 +1,6 @@
 //! The files that a configuration names: whether each is there and may be read.
 //!
-//! They are asked after without being opened, because one may be a pipe. What is in them is checked where they are used.
+//! No file is opened, because one may be a pipe. Their contents are checked where they are used.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ struct NamedFile<'a> {
     is_directory: bool,
 }
 
-/// What is wrong with the named files; their keys are noted.
+/// What is wrong with the named files, a sentence each. The keys of these files become unsure.
 pub(super) fn faults(config: &Config, unsure: &mut Unsure) -> Vec<String> {
     let mut faults = Vec::new();
     for file in named(config) {

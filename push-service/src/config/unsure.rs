@@ -1,5 +1,5 @@
-//! Keys whose values are not known, because what was given for them is refused. What depends on them is not judged: it would
-//! be judged by a default that the operator did not choose.
+//! Keys whose values are not known, because the given values were refused. Rules that depend on such a key are not checked:
+//! they would be checked against a default that the operator did not choose.
 
 use std::collections::BTreeSet;
 

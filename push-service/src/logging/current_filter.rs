@@ -22,7 +22,7 @@ pub(super) fn start(lines: Lines, filter: Targets) {
     let (filter, handle) = reload::Layer::new(filter);
     let started = tracing_subscriber::registry().with(lines).with(filter).try_init();
     if started.is_ok() {
-        // Set once: a second log is not started.
+        // Cannot fail: only the first log starts.
         let _ = FILTER.set(handle);
     }
 }

@@ -1,6 +1,6 @@
 //! What is logged: a level for all of the program, and levels for parts of it, as in `info,h2=error`.
 //!
-//! Every entry has an effect, or it is refused: a bare word is a level, and a name is one under which this program logs.
+//! An entry without an effect is refused: a word alone must be a level, and a name must be one under which this program logs.
 //!
 //! **Invariant:** no filter hides an error.
 
@@ -11,7 +11,10 @@ use crate::nearest::nearest;
 /// The crates of this program that log. A part of one is named behind it: `push_service::storage`.
 const CRATES: [&str; 2] = ["push_service", "h2"];
 
-/// For which names a filter may have levels.
+/// How much of a wrong word is repeated, in characters. Chosen: longer than any level or crate.
+const SHOWN_CHARACTERS: usize = 40;
+
+/// Which names a filter may have levels for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AcceptedNames {
     /// For this program's.
@@ -72,9 +75,12 @@ fn refused(why: &str) -> String {
     )
 }
 
-/// A word of the operator's, on one line and not longer than one.
+/// A word that the operator wrote, cut to [`SHOWN_CHARACTERS`] and without control characters.
 fn shown(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).take(40).collect()
+    word.chars()
+        .filter(|c| !c.is_control())
+        .take(SHOWN_CHARACTERS)
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) struct Seldom {
 #[derive(Default, Debug)]
 struct Last {
     at: Option<Instant>,
-    /// How often it was not due since then.
+    /// How many lines were left out since then.
     skipped: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Says in the log when trouble with storage begins, and when it ends: one line each, on every node.
 //!
-//! A request that meets the trouble is answered 503 and counted, and channels try again: neither can tell how long it lasts.
+//! Elsewhere trouble is only counted: a request is answered 503 and a channel tries again, and neither knows how long it lasts.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl WatchState {
                 };
                 return Some(News::Ends(now - since));
             }
-            // The end of the process says so.
+            // The process ends, and logs why.
             Err(StorageError::Failed(_)) => return None,
             Err(error) => error.to_string(),
         };
