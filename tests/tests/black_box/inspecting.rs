@@ -167,9 +167,9 @@ fn steps(shown: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Each of ten messages ended in another way, or has not ended; the command says of each what became of it, although each was
-/// sent, delivered and acknowledged at another node.
-async fn ten_fates(service: &Service) {
+/// Each of ten messages ends in another way, or still waits. The command says which, also if a message was sent, delivered and
+/// acknowledged at different nodes.
+async fn ten_endings(service: &Service) {
     let mut urls = Vec::new();
     // A user agent that is away: its messages wait, expire, are replaced, taken back, and given up.
     let (mut away, away_id) = service.arrive(0, None).await;
@@ -226,7 +226,7 @@ async fn ten_fates(service: &Service) {
     assert_eq!(refusals[0]["reason"], "queue_full");
     assert_eq!(history["report"]["messages"], QUEUE);
 
-    // A subscription that ends, and TTL 0 for nobody.
+    // A subscription that ends, and a message with TTL 0 without a connected user agent.
     let (mut leaving, uaid) = service.arrive(0, None).await;
     let ends = leaving.subscribe(None).await;
     leaving.leave().await;
@@ -285,16 +285,16 @@ async fn ten_fates(service: &Service) {
     }
 }
 
-/// Show: ten fates on the embedded store.
+/// The embedded store: `inspect` tells ten endings apart.
 #[tokio::test]
-async fn ten_fates_are_told_apart() {
-    ten_fates(&Service::embedded().await).await;
+async fn ten_messages_end_differently() {
+    ten_endings(&Service::embedded().await).await;
 }
 
-/// Show: ten fates on three nodes with one Redis; each node knows a part of each history.
+/// Three nodes with one Redis, of which each knows only a part of the steps: `inspect` tells ten endings apart.
 #[tokio::test]
-async fn ten_fates_are_told_apart_on_three_nodes() {
-    ten_fates(&Service::three_nodes().await).await;
+async fn ten_messages_end_differently_on_three_nodes() {
+    ten_endings(&Service::three_nodes().await).await;
 }
 
 /// An action at any node reaches the user agent wherever it is: its channel ends, its subscriptions are gone, and the log says who

@@ -300,8 +300,8 @@ impl Day {
     }
 }
 
-/// At info a day of traffic is a few lines, one for each reason for refusals. At debug the steps of each message are there, and with
-/// them its fate.
+/// At info a day of traffic is a few lines, one for each reason for refusals. At debug each message has its steps, so the log says how
+/// it ended.
 #[tokio::test]
 async fn a_day_is_a_short_log() {
     for level in ["info", "push_service=debug"] {
@@ -327,12 +327,12 @@ async fn a_day_is_a_short_log() {
         }
         let of = |name: &str| counted.get(name).copied().unwrap_or_default();
         assert_eq!(of("accepted "), day.messages);
-        for (fate, times) in [
+        for (step, times) in [
             ("removed replaced", 40),
             ("removed cancelled", 20),
             ("removed unheard", 20),
         ] {
-            assert_eq!(of(fate), times, "{fate}");
+            assert_eq!(of(step), times, "{step}");
         }
         assert!(of("acknowledged ") >= 120, "{counted:#?}");
     }
