@@ -133,20 +133,20 @@ class Terminal:
         self.type(line)
         self.shell.stdin.write(f"echo {done} $?\n".encode())
         self.shell.stdin.flush()
-        self.until(lambda: done in self.said()[before:], f"`{line}` ends", 1800 if "cargo" in line else PATIENCE)
+        self.wait_until(lambda: done in self.said()[before:], f"`{line}` ends", 1800 if "cargo" in line else PATIENCE)
         printed, status = self.said()[before:].split(done)
         assert status.strip() == "0", f"`{line}` failed with {status.strip()}:\n{printed}"
         return printed
 
-    def until(self, is_so, what, seconds=PATIENCE):
+    def wait_until(self, is_so, what, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while not is_so():
             assert self.shell.poll() is None, f"{what}: the terminal has ended:\n{self.said()}"
             assert time.monotonic() < deadline, f"not in time: {what}\n{self.said()}"
             time.sleep(0.02)
 
-    def says(self, words):
-        self.until(lambda: words in self.said(), f"the terminal says {words!r}")
+    def wait_for(self, words):
+        self.wait_until(lambda: words in self.said(), f"the terminal says {words!r}")
 
     def interrupt(self):
         """Ctrl-C, and the end of the terminal."""
@@ -206,7 +206,7 @@ class Unit:
                 cwd=value.get("WorkingDirectory", "/"), env=environment, umask=0o022, stdout=log, stderr=log,
             )
 
-    def is_ready(self):
+    def wait_until_ready(self):
         deadline = time.monotonic() + PATIENCE
         while True:
             assert self.process.poll() is None, f"the unit has ended:\n{self.output.read_text()}"
@@ -258,7 +258,7 @@ class Walk:
     def run_it(self, page):
         service = Terminal(self, self.clone)
         service.type(page.take("Run it", "sh"))
-        service.until(lambda: curls("http://127.0.0.1:9090/readyz"), "the service is ready", 1800)
+        service.wait_until(lambda: curls("http://127.0.0.1:9090/readyz"), "the service is ready", 1800)
         (command,) = lines(page.take("Run it", "sh"))
         Terminal(self, self.clone).run(command)
         return service
@@ -270,8 +270,8 @@ class Walk:
             self.left_out.append("pywebpush: PYTHON names no Python that has it")
             return
         terminal = Terminal(self, self.clone)
-        subscribe = "user-agent-client subscribe --server ws://127.0.0.1:8080/ --name python --state python-state"
-        subscription = json.loads(terminal.run(f"{shlex.quote(os.environ['USER_AGENT_CLIENT_BIN'])} {subscribe[18:]}"))
+        subscribe = "subscribe --server ws://127.0.0.1:8080/ --name python --state python-state"
+        subscription = json.loads(terminal.run(f"{shlex.quote(os.environ['USER_AGENT_CLIENT_BIN'])} {subscribe}"))
         terminal.run(f"{shlex.quote(python)} {shlex.quote(str(Path(python).parent / 'vapid'))} --gen")
         for placeholder, value in [
             ("http://127.0.0.1:8080/wpush/v2/…", subscription["endpoint"]),
@@ -289,13 +289,13 @@ class Walk:
         for command in commands:
             one.run(command)
         one.type(listen)
-        one.says("connected")
+        one.wait_for("connected")
         *commands, send = lines(page.take("Receive without a browser", "sh"))
         other = Terminal(self, self.clone)
         for command in commands:
             other.run(command)
         other.run(send)
-        one.says("doorbell: Somebody is at the door")
+        one.wait_for("doorbell: Somebody is at the door")
         one.interrupt()
         # The list below the block has one more command.
         unsubscribe = "user-agent-client unsubscribe --name doorbell"
@@ -312,8 +312,8 @@ class Walk:
         one.type(replaced(monitor, "http://127.0.0.1:8080/subscription/…", subscription))
         answer = other.run(replaced(push, "http://127.0.0.1:8080/push/…", push_url))
         assert " 201" in answer, answer
-        one.says("event: message")
-        one.until(lambda: re.search(r'"message": *"[^"]+"|/message/[\w-]+', one.said()), "the event names the message")
+        one.wait_for("event: message")
+        one.wait_until(lambda: re.search(r'"message": *"[^"]+"|/message/[\w-]+', one.said()), "the event names the message")
         message = re.search(r"http://127\.0\.0\.1:8080/message/[\w-]+", one.said())[0]
         other.run(replaced(acknowledge, "http://127.0.0.1:8080/message/…", message))
         assert " 404" in other.run(f"curl -si -X DELETE {message}"), "it was acknowledged before"
@@ -350,7 +350,7 @@ class Walk:
             "PUSH_SERVICE__TLS__SELF_SIGNED=true PUSH_SERVICE__STORAGE__URL=embedded:/etc/push-service/made push-service serve & echo"
         )
         made = files / "made"
-        root.until(lambda: curls("http://127.0.0.1:9090/readyz"), "the certificate is made")
+        root.wait_until(lambda: curls("http://127.0.0.1:9090/readyz"), "the certificate is made")
         root.run("kill %1; wait %1")
         shutil.copyfile(made / "self-signed-certificate.pem", files / "fullchain.pem")
         shutil.copyfile(made / "self-signed-key.pem", files / "key.pem")
@@ -358,7 +358,7 @@ class Walk:
         files.chmod(0o700)
 
     def check(self, text):
-        """Whether the service accepts a configuration."""
+        """The service must accept this configuration."""
         self.files += 1
         file = self.directory / "checked.toml"
         file.write_text(text.replace('"…"', f'"{"A" * 43}"'))
@@ -372,7 +372,7 @@ class Walk:
     def start(self, unit):
         self.files += 1
         self.units.append(Unit(unit, "push-service", self.directory / f"unit-{len(self.units)}"))
-        self.units[-1].is_ready()
+        self.units[-1].wait_until_ready()
         return self.units[-1]
 
     def serves_tls(self, root, configuration, unit):
@@ -425,7 +425,7 @@ class Walk:
         self.configure(root, replaced(configuration, '"…"', f'"{key}"'))
         node = Terminal(self, self.clone)
         node.type("push-service serve --config /etc/push-service.toml")
-        node.until(lambda: curls("http://127.0.0.1:9090/readyz"), "the node on Redis is ready")
+        node.wait_until(lambda: curls("http://127.0.0.1:9090/readyz"), "the node on Redis is ready")
         node.interrupt()
 
     def test_it(self, page):
