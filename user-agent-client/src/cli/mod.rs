@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use args::{Command, CommandLine, Completions};
 use escaped_log::EscapedStderr;
@@ -92,10 +93,14 @@ fn log(verbose: u8) {
         _ => "trace",
     };
     let set = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = set.and_then(|filter| EnvFilter::builder().parse(filter).ok());
+    // Errors are logged whatever else the variable names; only `off` silences them.
+    let filter = set
+        .as_ref()
+        .map(|set| EnvFilter::builder().parse(format!("error,{set}")));
+    let is_wrong = matches!(filter, Some(Err(_)));
     let ours = || EnvFilter::new(format!("off,user_agent_client={level},push_protocol={level}"));
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(ours))
+        .with_env_filter(filter.and_then(Result::ok).unwrap_or_else(ours))
         .log_internal_errors(false);
     // It fails only if there is a log already.
     let _ = if io::stderr().is_terminal() {
@@ -104,11 +109,62 @@ fn log(verbose: u8) {
         let builder = builder.json().flatten_event(true).with_ansi(false);
         builder.with_writer(EscapedStderr::json).try_init()
     };
+    match set.as_deref().and_then(not_a_level) {
+        Some(word) => tracing::error!(
+            word,
+            "RUST_LOG has a word that is no level, and nothing here logs by that name; it takes `error`, `warn`, `info`, `debug` or \
+             `trace`, or levels for parts of the program, such as `info,user_agent_client=debug`"
+        ),
+        None if is_wrong => tracing::error!(
+            "RUST_LOG cannot be read, so it is ignored; it takes levels for parts of the program, such as \
+             `info,user_agent_client=debug`"
+        ),
+        None => {}
+    }
+}
+
+/// The first entry of a filter that stands alone, is no level, and is no part of this program. Other programs may read the same
+/// variable, so it is told and not refused.
+fn not_a_level(filter: &str) -> Option<&str> {
+    const PARTS: [&str; 6] = [
+        "user_agent_client",
+        "push_protocol",
+        "h2",
+        "hyper",
+        "rustls",
+        "tokio",
+    ];
+    let mut alone = filter
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty() && !entry.contains(['=', '[']));
+    let is_known = |word: &&str| {
+        word.parse::<LevelFilter>().is_ok() || PARTS.iter().any(|part| word.split("::").next() == Some(part))
+    };
+    alone.find(|word| !is_known(word))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A word that would silence the log is told: it is neither a level nor a part of the program.
+    #[test]
+    fn words_that_are_no_level_are_found() {
+        for good in [
+            "info",
+            "INFO,h2=off",
+            "off",
+            "user_agent_client::session",
+            "other=trace",
+            "",
+            "2",
+        ] {
+            assert_eq!(not_a_level(good), None, "{good}");
+        }
+        assert_eq!(not_a_level("info, verbose"), Some("verbose"));
+        assert_eq!(not_a_level("user-agent-client"), Some("user-agent-client"));
+    }
 
     fn parse(line: &str) -> Result<CommandLine, clap::Error> {
         CommandLine::try_parse_from(line.split(' '))
