@@ -10,9 +10,10 @@ import { createInterface } from 'node:readline';
 /** Programs here end within a second; a loaded machine is slower. */
 const ENDS_WITHIN_MS = 60_000;
 
-/** Runs a program to its end, with `input` (text or bytes) as its standard input: its exit code and what it wrote. */
-export async function run(program, args, { input = '', env = {} } = {}) {
-  const child = spawn(program, args, { stdio: 'pipe', timeout: ENDS_WITHIN_MS, env: { ...process.env, ...env } });
+/** Runs a program to its end, with `input` (text or bytes) as its standard input and `env` as its whole environment: its exit
+ * code and what it wrote. */
+export async function run(program, args, { input = '', env = process.env } = {}) {
+  const child = spawn(program, args, { stdio: 'pipe', timeout: ENDS_WITHIN_MS, env });
   // A program that reads no input may be gone before it is written.
   child.stdin.on('error', () => {});
   child.stdin.end(input);

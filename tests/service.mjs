@@ -54,7 +54,7 @@ export class Service {
 
   /** Runs another command of the service to its end, with this configuration. */
   async runs(...words) {
-    return run(this.#binary, [...words, '--config', this.#file]);
+    return run(this.#binary, [...words, '--config', this.#file], { env: environment() });
   }
 
   /** What the process wrote, for the report of a test that failed. */

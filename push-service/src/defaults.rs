@@ -416,8 +416,7 @@ pub const SENDER_REFUSED_MOST: Duration = SECOND.saturating_mul(30 * 86_400);
 /// Application server keys that an operator may refuse at a time. Chosen: more than a person types.
 pub const SENDERS_REFUSED: usize = 1_000;
 
-/// Application server keys whose pushes are counted: any that sends more than this part of all pushes is among them. Chosen:
-/// 24 kB, and ten times as many as are shown.
+/// Application server keys whose pushes are counted. Chosen: 24 kB, and ten times as many as are shown.
 pub const SENDERS_RANKED: usize = 1_024;
 
 /// Application server keys that are shown. Chosen: as many series as a metric may have without harm.

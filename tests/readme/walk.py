@@ -295,7 +295,7 @@ class Walk:
         for command in commands:
             other.run(command)
         other.run(send)
-        one.wait_for("doorbell: Somebody is at the door")
+        one.wait_for("Somebody is at the door")
         one.interrupt()
         # The list below the block has one more command.
         unsubscribe = "user-agent-client unsubscribe --name doorbell"

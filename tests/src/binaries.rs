@@ -72,7 +72,7 @@ pub(crate) fn limited(binary: &Path, disk: Option<(&Path, u64)>, open_files: Opt
 }
 
 /// Takes the variables away that are for the tests. The service refuses variables that have its name and that it does not know.
-pub(crate) fn without_ours(command: &mut Command) {
+pub fn without_ours(command: &mut Command) {
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|name| name.to_string_lossy().starts_with("PUSH_SERVICE_")) {
         command.env_remove(name);

@@ -139,7 +139,8 @@ impl Admin {
     async fn end_user_agent(&self, action: &Action<'_>) -> ActionResult {
         let user_agent = user_agent(action)?;
         let ended = self.broker.end_user_agent(user_agent).await;
-        tracing::warn!(peer = %action.peer, %user_agent, done = ?outcome(&ended), "admin action: end a user agent");
+        let (found, error) = logged(&ended);
+        tracing::warn!(peer = %action.peer, %user_agent, found, error, "admin action: end a user agent");
         there_was(
             ended.map_err(trouble)?,
             "no user agent has this id: it never subscribed, or it has ended",
@@ -150,8 +151,9 @@ impl Admin {
         let user_agent = user_agent(action)?;
         let subscription = subscription(action)?;
         let ended = self.broker.end_subscription(user_agent, subscription).await;
+        let (found, error) = logged(&ended);
         tracing::warn!(
-            peer = %action.peer, %user_agent, %subscription, done = ?outcome(&ended),
+            peer = %action.peer, %user_agent, %subscription, found, error,
             "admin action: end a subscription"
         );
         there_was(
@@ -249,9 +251,12 @@ fn there_was(was: bool, why_not: &str) -> ActionResult {
     }
 }
 
-/// For the log: whether there was something, or the trouble.
-fn outcome(done: &Result<bool, StorageError>) -> Result<bool, String> {
-    done.as_ref().map(|was| *was).map_err(ToString::to_string)
+/// For the log: whether there was something to end, or the trouble.
+fn logged(ended: &Result<bool, StorageError>) -> (Option<bool>, Option<String>) {
+    (
+        ended.as_ref().ok().copied(),
+        ended.as_ref().err().map(ToString::to_string),
+    )
 }
 
 fn wait(why: &str, after: Duration) -> AdminResponse {
@@ -294,6 +299,10 @@ fn sender(action: &Action<'_>) -> Result<SenderId, Box<AdminResponse>> {
 }
 
 fn change_log_filter(action: &Action<'_>) -> ActionResult {
+    if action.body.split(',').all(|entry| entry.trim().is_empty()) {
+        let why = "the body is empty: send what is to be logged, such as `info,push_service=debug`";
+        return Err(refused(StatusCode::BAD_REQUEST, why));
+    }
     // Logged before and after, because either filter may hide warnings.
     let before = |filter: &Targets| tracing::warn!(peer = %action.peer, %filter, "admin action: change what is logged");
     let now = logging::change_filter(action.body.trim(), before)

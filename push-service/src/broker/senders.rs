@@ -59,8 +59,9 @@ const PLACES: usize = SENDERS_RANKED / SHARDS;
 
 /// The keys that send most: the sketch *space-saving* (Metwally, Agrawal, El Abbadi 2005).
 ///
-/// A key without a place takes that of the key with the fewest pushes, and its count. So a key that sends more than a
-/// [`SENDERS_RANKED`]th of all pushes is always there, and no count is too small.
+/// A key without a place takes that of the key with the fewest pushes of its part, and its count. So a key with a [`PLACES`]th of
+/// the pushes of its part is always there, and no count is too small. Keys are spread over the parts evenly, unless senders choose
+/// them: then a key with a `PLACES`th of all pushes is still there.
 pub(super) struct Ranking([Mutex<[Place; PLACES]>; SHARDS]);
 
 #[derive(Clone, Copy)]

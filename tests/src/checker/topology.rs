@@ -226,6 +226,11 @@ impl Service {
     }
 }
 
+/// Settings of a node on Redis. Without Redis there is nothing to reconcile.
+pub(super) fn on_redis(settings: Settings, url: &str) -> Settings {
+    settings.redis(url).set("cluster.reconcile", "5s")
+}
+
 /// Queues have no budget, because evicted messages could not be told from lost ones. There are no limits by address,
 /// because all peers have the same.
 fn settings(store: &Store, start: Start) -> Settings {
@@ -235,8 +240,7 @@ fn settings(store: &Store, start: Start) -> Settings {
         .set("limits.queue_messages", 1_000_000)
         .set("limits.queue_bytes", 1_073_741_824_u64)
         .set("drain.delay", "0s")
-        .set("drain.spread", "0s")
-        .set("cluster.reconcile", "5s");
+        .set("drain.spread", "0s");
     let url = match store {
         Store::Embedded => None,
         Store::Alone(server) => Some(server.url()),
@@ -250,7 +254,7 @@ fn settings(store: &Store, start: Start) -> Settings {
                 .set("public_url", "https://push.example");
         }
         Some(url) => {
-            settings = settings.redis(&url).set("public_url", "https://push.example");
+            settings = on_redis(settings, &url).set("public_url", "https://push.example");
         }
         None => {}
     }

@@ -19,8 +19,8 @@ use crate::within;
 
 mod lane;
 
-/// The words that a gate listens for unless it is told others: a client that says one listens to announcements. The first is part
-/// of the second, of PSUBSCRIBE, and of what ends a subscription.
+/// The words that a gate listens for unless it is told others: a client that sends one as a command listens to announcements. The
+/// first is part of the second, of PSUBSCRIBE, and of what ends a subscription.
 pub const SUBSCRIBERS: [&str; 2] = ["SUBSCRIBE", "SSUBSCRIBE"];
 
 /// A gate in front of one address.

@@ -74,6 +74,7 @@ async fn the_service_s_commands_say_that_they_cannot_print() {
     store(&data).await;
     let command = |words: &str| {
         let mut command = Command::new(binaries::push_service());
+        binaries::without_ours(&mut command);
         command
             .args(words.split(' '))
             .current_dir(directory.path())

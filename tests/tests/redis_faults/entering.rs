@@ -279,9 +279,9 @@ async fn subscribed(node: &Node) -> (String, Subscription) {
 }
 
 fn sealing_key() -> String {
-    let made = Command::new(binaries::push_service())
-        .args(["keys", "generate"])
-        .output();
+    let mut command = Command::new(binaries::push_service());
+    binaries::without_ours(&mut command);
+    let made = command.args(["keys", "generate"]).output();
     let made = made.expect("the command starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8(made.stdout)

@@ -85,7 +85,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], whose [`to_ended`](OpenError::to_ended) is for the session and which prints as a sentence for people.
+    /// [`OpenError`], whose [`to_channel_end`](OpenError::to_channel_end) is for the session and which prints as a sentence for people.
     pub async fn open(url: &ServerUrl, trust: &Trust) -> Result<Self, OpenError> {
         // In a box, so that the future of the caller stays small.
         let connected = Box::pin(connect(url.destination(), trust)).await?;

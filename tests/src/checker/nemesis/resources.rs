@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pause;
 use crate::chance::Chance;
 use crate::checker::history::{Recorder, What};
-use crate::checker::topology::{NODE_DISK_BYTES, REDIS_DISK_BYTES, Service};
+use crate::checker::topology::{NODE_DISK_BYTES, REDIS_DISK_BYTES, Service, on_redis};
 use crate::redis::until;
 
 /// The disk of Redis is filled. With `appendfsync always` Redis ends then; its supervisor starts it again when there
@@ -59,7 +59,7 @@ pub(super) async fn imports_killed(service: &mut Service, recorder: &Recorder, c
         "{}",
         String::from_utf8_lossy(&exported.stderr)
     );
-    node.reconfigure(|settings| settings.redis(&url));
+    node.reconfigure(|settings| on_redis(settings, &url));
     for turn in 0..8 {
         let merge: &[&str] = if turn == 0 { &[] } else { &["--merge"] };
         let words = [&["import", &file][..], merge].concat();

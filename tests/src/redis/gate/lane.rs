@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
-use super::{Order, Passage, Way, Which};
+use super::{Order, Passage, SUBSCRIBERS, Way, Which};
 
 /// What is read at once. Chosen: a page or two of messages.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -110,6 +110,18 @@ impl Lane<'_> {
     }
 }
 
+/// The head of a command before its first word, `*2\r\n$10\r\n`: so many bytes at most are kept of what was heard.
+const HEAD_BYTES: usize = 16;
+
+/// Whether the word that follows is a command, and not one that another command names, as `ACL DRYRUN` does.
+fn is_command(before: &[u8]) -> bool {
+    let mut lines = before.rsplit(|byte| *byte == b'\n');
+    let is_line = |line: Option<&[u8]>, first: u8| line.is_some_and(|line| line.first() == Some(&first));
+    // Behind the last line break there is nothing, or the S of SSUBSCRIBE.
+    lines.next();
+    is_line(lines.next(), b'$') && is_line(lines.next(), b'*')
+}
+
 /// Listens for words in what a client says, each once.
 struct WordListener<'a> {
     words: Vec<&'static str>,
@@ -140,8 +152,11 @@ impl<'a> WordListener<'a> {
         self.recent.extend_from_slice(chunk);
         let (recent, words) = (&self.recent, &mut self.words);
         let is_said = |word: &&str| {
-            let mut places = recent.windows(word.len());
-            places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
+            let mut places = recent.windows(word.len()).enumerate();
+            places.any(|(at, place)| {
+                place.eq_ignore_ascii_case(word.as_bytes())
+                    && (!SUBSCRIBERS.contains(word) || is_command(&recent[..at]))
+            })
         };
         let (heard, unheard) = words.drain(..).partition(is_said);
         *words = unheard;
@@ -149,8 +164,8 @@ impl<'a> WordListener<'a> {
         if !heard.is_empty() {
             self.said.send_modify(|said| said.extend(&heard));
         }
-        self.recent
-            .drain(..self.recent.len().saturating_sub(longest.saturating_sub(1)));
+        let kept = HEAD_BYTES + longest - 1;
+        self.recent.drain(..self.recent.len().saturating_sub(kept));
         heard
     }
 }
@@ -159,18 +174,23 @@ impl<'a> WordListener<'a> {
 mod tests {
     use super::*;
 
-    /// A word is heard once, in whatever case, also when it comes in pieces, and not when it was not said.
+    /// A command is heard once, in whatever case, also when it comes in pieces, and not when it was not said, or only named by
+    /// another command.
     #[test]
     fn words_are_heard_across_chunks() {
         let said = watch::Sender::new(Vec::new());
         let mut listener = WordListener::new(&["SUBSCRIBE", "SSUBSCRIBE"], &said);
         for (chunk, heard) in [
-            (&b"SUBSCRIB"[..], &[][..]),
+            (&b"*2\r\n$9\r\nSUBSCRIB"[..], &[][..]),
             (b"!", &[]),
-            (b"SSUBs", &[]),
+            (
+                b"*5\r\n$3\r\nACL\r\n$6\r\nDRYRUN\r\n$7\r\ndefault\r\n$10\r\nSSUBSCRIBE\r\n",
+                &[],
+            ),
+            (b"*2\r\n$10\r\nSSUBs", &[]),
             (b"cri", &[]),
             (b"be", &["SUBSCRIBE", "SSUBSCRIBE"]),
-            (b"SSUBSCRIBE", &[]),
+            (b"*2\r\n$10\r\nSSUBSCRIBE", &[]),
         ] {
             assert_eq!(listener.hear(chunk), heard, "{}", String::from_utf8_lossy(chunk));
         }
