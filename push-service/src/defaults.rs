@@ -384,13 +384,16 @@ pub const ADMIN_BODY_BYTES: usize = 4_096;
 /// How long the body of a request to an admin listener may take. Chosen: it comes with its header.
 pub const ADMIN_BODY_WITHIN: Duration = SECOND.saturating_mul(5);
 
+/// How long the process waits at its end for threads that read files. Chosen: all that has to be written was written before.
+pub const RUNTIME_END_WITHIN: Duration = SECOND;
+
 /// The shortest token of admin actions, in bytes. Chosen: 32 random bytes, or as many hexadecimal digits, are not guessed.
 pub const ADMIN_TOKEN_LEAST_BYTES: usize = 32;
 
 /// The longest token of admin actions, in bytes. Chosen: a longer one would not fit into a header field everywhere.
 pub const ADMIN_TOKEN_MOST_BYTES: usize = 1_024;
 
-/// How many wrong tokens an address may show within [`ADMIN_FAILURES_WITHIN`]; then its actions are refused until that is over.
+/// How many wrong tokens an address may show within [`ADMIN_FAILURES_WITHIN`]; then it is told to wait until that is over.
 /// Chosen: a person may mistype, and a program that guesses gets nowhere.
 pub const ADMIN_FAILURES: u32 = 10;
 

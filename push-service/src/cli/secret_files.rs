@@ -35,7 +35,9 @@ fn exposed(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
 
 /// Whether this file, and not only the environment, has a secret of the configuration.
 fn holds_secret(config: &Config, file: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(file) else {
+    // A pipe was read once, and has no secret left.
+    let text = fs::metadata(file).ok().filter(fs::Metadata::is_file);
+    let Some(text) = text.and_then(|_| fs::read_to_string(file).ok()) else {
         return false;
     };
     let security = &config.security;

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{FAILED, MISCONFIGURED, OK, complain, secret_files};
 use crate::config::Config;
+use crate::defaults::RUNTIME_END_WITHIN;
 use crate::logging::LogFormat;
 use crate::{logging, service, tasks};
 
@@ -37,7 +38,12 @@ fn run_logging(format: LogFormat, work: impl Future<Output = u8>) -> u8 {
     }
     tasks::log_panics();
     match runtime() {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            // A read of a file that never answers, of a pipe or a lost disk, does not keep the process.
+            runtime.shutdown_timeout(RUNTIME_END_WITHIN);
+            code
+        }
         Err(error) => complain("the async runtime cannot start", &error, FAILED),
     }
 }

@@ -14,6 +14,31 @@ const CRATES: [&str; 2] = ["push_service", "h2"];
 /// How much of a wrong word is repeated, in characters. Chosen: longer than any level or crate.
 const SHOWN_CHARACTERS: usize = 40;
 
+/// The parts of `push_service`.
+const ROOMS: [&str; 21] = [
+    "admin",
+    "broker",
+    "budgets",
+    "channels",
+    "cli",
+    "cluster",
+    "config",
+    "defaults",
+    "history",
+    "listeners",
+    "logging",
+    "metrics",
+    "nearest",
+    "private",
+    "random",
+    "resources",
+    "service",
+    "storage",
+    "tasks",
+    "tls",
+    "transfer",
+];
+
 /// Which names a filter may have levels for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AcceptedNames {
@@ -55,9 +80,21 @@ fn level(word: &str) -> Result<LevelFilter, String> {
 
 /// The name of a part of the program that logs.
 fn known(name: &str, names: AcceptedNames) -> Result<&str, String> {
-    let of = name.split("::").next().unwrap_or(name);
-    if CRATES.contains(&of) {
-        return Ok(name);
+    let mut segments = name.split("::");
+    let of = segments.next().unwrap_or(name);
+    let is_word =
+        |segment: &str| !segment.is_empty() && segment.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if CRATES.contains(&of) && name.split("::").all(is_word) {
+        let room = segments.next().filter(|_| of == CRATES[0]);
+        return match room.filter(|room| !ROOMS.contains(room)) {
+            None => Ok(name),
+            Some(room) => {
+                let meant = nearest(room, ROOMS);
+                let meant =
+                    meant.map_or_else(String::new, |meant| format!(", did you mean `{of}::{meant}`?"));
+                Err(refused(&format!("nothing here logs as `{}`{meant}", shown(name))))
+            }
+        };
     }
     let is_path = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
     if names == AcceptedNames::Any && !name.is_empty() && name.chars().all(is_path) {
@@ -117,6 +154,37 @@ mod tests {
                 "{text}: {target} {level}"
             );
         }
+    }
+
+    /// The parts are those that the program has.
+    #[test]
+    fn all_parts_are_known() {
+        let lines = include_str!("../lib.rs").lines();
+        let modules = lines.filter_map(|line| {
+            line.trim_start_matches("pub ")
+                .strip_prefix("mod ")?
+                .strip_suffix(';')
+        });
+        assert_eq!(modules.collect::<Vec<_>>(), ROOMS);
+    }
+
+    /// A name of no part is refused with the nearest one, and so is what is no name.
+    #[test]
+    fn a_part_that_is_not_there_is_refused() {
+        for (text, expected) in [
+            ("push_service::tsl=debug", "did you mean `push_service::tls`?"),
+            ("push_service::nosuchmodule=debug", "nothing here logs as"),
+            ("push_service::=trace", "nothing here logs as"),
+            ("push_service::tls::a b=debug", "nothing here logs as"),
+            ("push_service::\u{1b}]0;X=debug", "nothing here logs as"),
+        ] {
+            let error = parse(text, AcceptedNames::Ours).unwrap_err();
+            assert!(
+                error.contains(expected) && !error.contains('\u{1b}'),
+                "{text}: {error}"
+            );
+        }
+        assert!(parse("push_service::tls::acme=debug", AcceptedNames::Ours).is_ok());
     }
 
     /// Whatever is accepted, errors of every part are logged.

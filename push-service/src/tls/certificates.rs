@@ -164,7 +164,7 @@ impl Certificates {
 
     fn reload_default(&self, loaded: &mut Fingerprint) -> Result<bool, TlsError> {
         let files = self.origin.files(&self.provider)?;
-        let texts = files.load()?;
+        let texts = files.load_again()?;
         let fingerprint = texts.fingerprint();
         if *loaded == fingerprint {
             return Ok(false);

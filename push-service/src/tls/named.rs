@@ -127,7 +127,7 @@ fn load(
     old: Option<&LoadedPair>,
     provider: &CryptoProvider,
 ) -> Result<Option<(Arc<CertifiedKey>, Fingerprint)>, TlsError> {
-    let texts = files.load()?;
+    let texts = files.load_again()?;
     let fingerprint = texts.fingerprint();
     if old.is_some_and(|old| old.fingerprint == fingerprint) {
         return Ok(None);

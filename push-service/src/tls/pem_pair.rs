@@ -2,8 +2,8 @@
 //!
 //! What it deliberately does not know: who writes the files, and what the certificate is presented for.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use ring::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
@@ -49,6 +49,18 @@ impl PemPair {
             certificate: read_file(&self.certificate)?,
             key: read_file(&self.key)?,
         })
+    }
+
+    /// Reads both files again. A pipe is refused: it gives its text once, and then lets the reader wait for a writer.
+    pub(super) fn load_again(&self) -> Result<PemTexts, TlsError> {
+        for file in [&self.certificate, &self.key] {
+            let about = fs::metadata(file).map_err(|source| unreadable(file, source))?;
+            if !about.is_file() {
+                let why = "it is not a regular file, so it cannot be read again";
+                return Err(unreadable(file, io::Error::new(io::ErrorKind::InvalidInput, why)));
+            }
+        }
+        self.load()
     }
 
     /// Takes what was loaded from these files, and checks that both belong together.
@@ -105,10 +117,14 @@ impl PemTexts {
 }
 
 fn read_file(file: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(file).map_err(|source| TlsError::Unreadable {
+    fs::read(file).map_err(|source| unreadable(file, source))
+}
+
+fn unreadable(file: &Path, source: io::Error) -> TlsError {
+    TlsError::Unreadable {
         file: file.into(),
         source,
-    })
+    }
 }
 
 fn not_pem(file: &Path, expected: &'static str, source: pem::Error) -> TlsError {
