@@ -22,8 +22,8 @@ pub const DIRECTORY_MODE: u32 = 0o700;
 
 /// Every right of the group and of all other users.
 const OTHERS: u32 = 0o077;
-/// The right to read of all users that are not even in the group.
-const ALL_READ: u32 = 0o004;
+/// The rights to read and to write of all users that are not even in the group.
+const ALL: u32 = 0o006;
 
 /// From now on, every file that the process makes is for its owner only, also those that libraries make. Only for the command,
 /// because it changes the whole process.
@@ -72,7 +72,7 @@ pub fn close(path: &Path) -> io::Result<ClosedToOthers> {
         return Ok(ClosedToOthers::Already);
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Ok(if is_readable_by_all(&found) {
+        return Ok(if is_open_to_all(&found) {
             ClosedToOthers::NotOurs
         } else {
             // The administrator gave it to the group that this user is in.
@@ -96,13 +96,13 @@ pub enum ClosedToOthers {
     NotOurs,
 }
 
-/// Whether every user of the machine can read a file. A group that its administrator chose may read it.
+/// Whether every user of the machine can read or change a file or directory. A group that its administrator chose may.
 pub fn is_exposed(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|found| is_readable_by_all(&found))
+    fs::metadata(file).is_ok_and(|found| is_open_to_all(&found))
 }
 
-fn is_readable_by_all(found: &Metadata) -> bool {
-    found.mode() & ALL_READ != 0
+fn is_open_to_all(found: &Metadata) -> bool {
+    found.mode() & ALL != 0
 }
 
 /// Closes a file with a secret, and logs it if others could read it until now. A missing file needs nothing.
@@ -122,11 +122,19 @@ pub fn close_secret(file: &Path) {
     }
 }
 
-/// Logs that all users can read a secret.
+/// Logs that all users can read a secret, or put another in its place.
 pub fn warn_of(file: &Path) {
     tracing::warn!(
         file = %file.display(),
-        "every user of this machine can read this file, which holds a secret: take the right away (chmod o-rwx)"
+        "every user of this machine can read or change this file, which holds a secret: take the right away (chmod o-rwx)"
+    );
+}
+
+/// Logs that all users can list or change a directory with secrets.
+pub fn warn_of_directory(directory: &Path) {
+    tracing::warn!(
+        directory = %directory.display(),
+        "every user of this machine can list or change this directory, which holds secrets: take the rights away (chmod 700)"
     );
 }
 
@@ -169,6 +177,9 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         assert!(is_exposed(&file));
+        fs::set_permissions(&file, Permissions::from_mode(0o602)).unwrap();
+        assert!(is_exposed(&file), "others can change it");
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         assert_eq!(close(&link).unwrap(), ClosedToOthers::Already);
         assert_eq!(mode(&file), 0o644);
         assert_eq!(close(&file).unwrap(), ClosedToOthers::Now);

@@ -14,7 +14,8 @@ use crate::tls::acme::ChallengeKind;
 
 /// The faults of a configuration whose values are good one by one. Those that depend on unsure values are left out.
 pub(super) fn faults(config: &Config, unsure: &Unsure) -> Vec<String> {
-    let rules: [fn(&Config, &mut Vec<Fault>); 8] = [
+    let rules: [fn(&Config, &mut Vec<Fault>); 9] = [
+        user_agent_secret,
         public_url,
         listeners,
         tls,
@@ -76,6 +77,27 @@ fn public_url(config: &Config, faults: &mut Vec<Fault>) {
                 sentence,
             ));
         }
+    }
+}
+
+/// User agents connect at `/SECRET`, where no resource may be.
+fn user_agent_secret(config: &Config, faults: &mut Vec<Fault>) {
+    const RESOURCES: [&str; 8] = [
+        "subscribe",
+        "subscription",
+        "subscriptions",
+        "push",
+        "wpush",
+        "message",
+        "receipts",
+        ".well-known",
+    ];
+    let secret = config.security.user_agent_secret.as_ref();
+    if let Some(word) = secret.and_then(|secret| RESOURCES.iter().find(|word| secret.expose() == **word)) {
+        let sentence = format!(
+            "security.user_agent_secret is `{word}`, which is the path of a resource: choose a random word"
+        );
+        faults.push(Fault::new(&["security.user_agent_secret"], sentence));
     }
 }
 

@@ -225,6 +225,10 @@ fn a_bad_value_is_refused_with_a_sentence() {
 fn contradictions_are_refused() {
     let rows = [
         (
+            "[security]\nuser_agent_secret = 'subscribe'",
+            "which is the path of a resource: choose a random word",
+        ),
+        (
             "[tls]\ncertificate = 'a.pem'",
             "tls.certificate is set without tls.key",
         ),

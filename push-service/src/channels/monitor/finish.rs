@@ -12,8 +12,10 @@ use crate::resources::{CommonFields, monitoring_over};
 /// How monitoring ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Finish {
-    /// A newer monitor has taken over, or the node leaves.
+    /// A newer monitor has taken over.
     Over,
+    /// The node leaves.
+    Drained,
     /// What was asked for has been delivered, or the time is over (R30-MON-12).
     Complete,
     /// What was monitored has ended, or never existed (R30-EXP-2).
@@ -31,6 +33,7 @@ impl Finish {
             CloseReason::CaughtUp => Self::Complete,
             CloseReason::SlowReader | CloseReason::PongTimeout => Self::TooSlow,
             CloseReason::TryAgainLater | CloseReason::ServiceRestart => Self::Trouble,
+            CloseReason::GoingAway => Self::Drained,
             _ => Self::Over,
         }
     }
@@ -38,6 +41,7 @@ impl Finish {
     pub(super) fn closed(self) -> Closed {
         match self {
             Self::Over => Closed::Displaced,
+            Self::Drained => Closed::Drain,
             Self::Complete => Closed::Left,
             Self::Gone => Closed::Ended,
             Self::Trouble => Closed::Storage,
@@ -48,7 +52,7 @@ impl Finish {
     /// The status, and a sentence for a person who debugs the other end.
     pub(super) fn status(self, has_delivered: bool) -> (StatusCode, &'static str) {
         match self {
-            Self::Over => (
+            Self::Over | Self::Drained => (
                 StatusCode::OK,
                 "This request has ended; send it again. Waiting messages stay stored.",
             ),

@@ -60,8 +60,8 @@ fn close(directory: &Path) -> io::Result<()> {
     if private::is_exposed(directory) {
         tracing::warn!(
             directory = %directory.display(),
-            "every user of this machine can list the data directory: it belongs to another user, or has other files in it. \
-             Its files are closed, but give the service a directory of its own with the mode 0700"
+            "every user of this machine can list or change the data directory: it belongs to another user, has other files in \
+             it, or is a symbolic link. Its files are closed, but give the service a directory of its own with the mode 0700"
         );
     }
     Ok(())
