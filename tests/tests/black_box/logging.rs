@@ -152,6 +152,13 @@ async fn refused_requests_have_a_line() {
     let forged = format!("{}/push/forged", node.public_url());
     assert_eq!(server.push(&Push::new(&forged, "forged")).await.status, 404);
     assert_eq!(server.get("/elsewhere").await.expect("an answer").status, 404);
+    // A line may be written a moment after the answer.
+    let line = node
+        .log()
+        .wait_for_line(&["\"method\":\"GET\"", "\"status\":404"]);
+    within("the last refusal is logged", line)
+        .await
+        .expect("the node runs");
 
     let lines = records(&node);
     let has = |fields: &[(&str, Value)]| {
