@@ -387,6 +387,10 @@ pub const ADMIN_BODY_WITHIN: Duration = SECOND.saturating_mul(5);
 /// How long the process waits at its end for threads that read files. Chosen: all that has to be written was written before.
 pub const RUNTIME_END_WITHIN: Duration = SECOND;
 
+/// How often a line tells of refused admin actions, and how many there were since the last one. Chosen: a program that guesses
+/// fills no disk.
+pub const ADMIN_REFUSAL_LINE_EVERY: Duration = SECOND;
+
 /// The shortest token of admin actions, in bytes. Chosen: 32 random bytes, or as many hexadecimal digits, are not guessed.
 pub const ADMIN_TOKEN_LEAST_BYTES: usize = 32;
 

@@ -117,7 +117,7 @@ pub fn close_secret(file: &Path) {
         Ok(ClosedToOthers::NotOurs) => warn_of(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(%error, file = %file.display(), "cannot check or change who may read this file, which holds a secret: run `chmod 600` on it")
+            tracing::warn!(%error, file = %file.display(), "cannot check or change who may read this file, which holds a secret: run `chmod 600` on it");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What an operator does through the admin listener: lists user agents, ends them or their subscriptions, empties queues, refuses
 //! senders for a while, and changes what is logged.
 //!
-//! **Invariant:** every action needs the token of `admin.token_file`, and is logged with the address of its peer.
+//! **Invariant:** every action needs the token of `admin.token_file`, and is logged with the address of its peer, whatever else is
+//! logged. Refused ones have a line at most every [`ADMIN_REFUSAL_LINE_EVERY`].
 //!
 //! It does not know how an action is done: the broker and the log do it.
 
@@ -24,8 +25,8 @@ use super::routes::Operation;
 use super::token::{Denied, Guard};
 use crate::broker::SenderId;
 use crate::config;
-use crate::defaults::{ADMIN_LIST_WITHIN, SENDER_REFUSED_MOST, SENDERS_REFUSED};
-use crate::logging;
+use crate::defaults::{ADMIN_LIST_WITHIN, ADMIN_REFUSAL_LINE_EVERY, SENDER_REFUSED_MOST, SENDERS_REFUSED};
+use crate::logging::{self, Seldom};
 use crate::storage::StorageError;
 
 /// What all admin listeners share of their actions.
@@ -33,6 +34,8 @@ pub struct Actions {
     guard: Arc<Guard>,
     /// One list at a time.
     listing: Semaphore,
+    /// Lines about refused actions.
+    refusals: Seldom,
 }
 
 impl Actions {
@@ -41,6 +44,7 @@ impl Actions {
         Self {
             guard: Arc::new(guard),
             listing: Semaphore::new(1),
+            refusals: Seldom::every(ADMIN_REFUSAL_LINE_EVERY),
         }
     }
 }
@@ -77,13 +81,21 @@ impl Admin {
                 ));
             }
         };
+        let why = match &denied {
+            Denied::NoActions => "admin.token_file is not set",
+            Denied::WrongToken => "it showed no token, or a wrong one",
+            Denied::TooManyFailures { .. } => "too many wrong tokens came from its address",
+            Denied::Unusable(_) => "admin.token_file cannot be used",
+        };
+        if let Some(skipped) = self.actions.refusals.due() {
+            tracing::warn!(%peer, why, skipped, "an admin action was refused");
+        }
         Some(match denied {
             Denied::NoActions => error(
                 StatusCode::FORBIDDEN,
                 "this service takes no actions: set admin.token_file, then restart the service",
             ),
             Denied::WrongToken => {
-                tracing::warn!(%peer, "an admin action was refused: it showed no token, or a wrong one");
                 let mut answer = error(
                     StatusCode::UNAUTHORIZED,
                     "actions need the token of admin.token_file: send `Authorization: Bearer TOKEN`",

@@ -2,14 +2,18 @@
 //!
 //! An entry without an effect is refused: a word alone must be a level, and a name must be one under which this program logs.
 //!
-//! **Invariant:** no filter hides an error.
+//! **Invariant:** no filter hides an error, or what an operator did by an admin action.
 
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::nearest::nearest;
 
 /// The crates of this program that log. A part of one is named behind it: `push_service::storage`.
 const CRATES: [&str; 2] = ["push_service", "h2"];
+
+/// Where the lines about admin actions come from.
+const ACTIONS: &str = "push_service::admin::actions";
 
 /// How much of a wrong word is repeated, in characters. Chosen: longer than any level or crate.
 const SHOWN_CHARACTERS: usize = 40;
@@ -61,6 +65,9 @@ pub(crate) fn parse(text: &str, names: AcceptedNames) -> Result<Targets, String>
             None => filter.with_default(level(entry)?),
             Some((name, word)) => filter.with_target(known(name.trim(), names)?, level(word.trim())?),
         };
+    }
+    if !filter.would_enable(ACTIONS, &Level::WARN) {
+        filter = filter.with_target(ACTIONS, LevelFilter::WARN);
     }
     Ok(filter)
 }
@@ -122,8 +129,6 @@ fn shown(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level;
-
     use super::*;
 
     /// A filter gives each part of the program its level.
@@ -154,6 +159,23 @@ mod tests {
                 "{text}: {target} {level}"
             );
         }
+    }
+
+    /// A filter for errors alone shows what an operator did, and one for more shows more of it.
+    #[test]
+    fn actions_are_never_filtered() {
+        for text in [
+            "error",
+            "push_service=error",
+            "push_service::admin=error,warn",
+            "h2=debug",
+        ] {
+            let filter = parse(text, AcceptedNames::Ours).unwrap();
+            assert!(filter.would_enable(ACTIONS, &Level::WARN), "{text}");
+            assert!(!filter.would_enable(ACTIONS, &Level::INFO), "{text}");
+        }
+        let filter = parse("debug", AcceptedNames::Ours).unwrap();
+        assert!(filter.would_enable(ACTIONS, &Level::DEBUG));
     }
 
     /// The parts are those that the program has.

@@ -94,10 +94,11 @@ impl Store {
     }
 
     fn replace(&self, file: &Path, text: &str) -> io::Result<()> {
-        if let Some(directory) = file.parent() {
-            if !private::create_directory(directory)? && private::is_exposed(directory) {
-                private::warn_of_directory(directory);
-            }
+        if let Some(directory) = file.parent()
+            && !private::create_directory(directory)?
+            && private::is_exposed(directory)
+        {
+            private::warn_of_directory(directory);
         }
         files::replace(file, text, OWNER_ONLY)
     }
