@@ -153,6 +153,7 @@ impl Slot {
     }
 
     fn push(&mut self, step: Step) {
+        self.forget_an_empty_stay(step.kind);
         let step = match self.merged(step) {
             Some((last, merged)) => {
                 self.steps[last] = merged;
@@ -170,6 +171,21 @@ impl Slot {
         }
         self.steps[usize::from(self.next)] = step;
         self.next = (self.next + 1) % HISTORY_STEPS as u8;
+    }
+
+    /// A channel on which nothing happened is forgotten when the next one begins, so a user agent that only comes and goes takes no
+    /// more memory each time. In a ring that has begun anew it stays: that has its memory already.
+    fn forget_an_empty_stay(&mut self, next: StepKind) {
+        let is_empty = |steps: &[PackedStep]| match steps {
+            [.., attached, left] => {
+                matches!(attached.unpacked().kind, StepKind::Attached(_))
+                    && matches!(left.unpacked().kind, StepKind::Left(_))
+            }
+            _ => false,
+        };
+        if matches!(next, StepKind::Attached(_)) && self.next == 0 && is_empty(&self.steps) {
+            self.steps.truncate(self.steps.len() - 2);
+        }
     }
 
     /// A refusal for the same reason as the last step is not a step of its own: that step's index, and the step with both counts.

@@ -100,6 +100,32 @@ fn refusals_are_counted_together() {
     assert_eq!(nonces(&history.of(&USER_AGENT)).len(), HISTORY_STEPS - 6);
 }
 
+/// A user agent that only comes and goes has its last channel remembered, and takes no more memory each time; a channel on which
+/// something happened stays.
+#[test]
+fn an_empty_stay_gives_way_to_the_next() {
+    let history = History::bounded(1);
+    let came = || Step::now(StepKind::Attached(ChannelKind::ALL[0]));
+    let went = || Step::now(StepKind::Left(Closed::Left));
+    let kinds = || {
+        let steps = history.of(&USER_AGENT).into_iter();
+        steps.map(|step| step.kind.as_str()).collect::<Vec<_>>()
+    };
+    history.record(&USER_AGENT, Step::now(StepKind::Subscribed));
+    for _ in 0..100 {
+        history.record(&USER_AGENT, came());
+        history.record(&USER_AGENT, went());
+    }
+    assert_eq!(kinds(), ["subscribed", "attached", "left"]);
+    for step in [came(), acknowledged(1), went(), came(), went(), came()] {
+        history.record(&USER_AGENT, step);
+    }
+    assert_eq!(
+        kinds(),
+        ["subscribed", "attached", "acknowledged", "left", "attached"]
+    );
+}
+
 /// The user agent that was touched longest ago gives way, with all of its steps.
 #[test]
 fn the_memory_is_bounded() {
