@@ -163,8 +163,8 @@ impl Slot {
         };
         if self.steps.len() < HISTORY_STEPS {
             if self.steps.len() == self.steps.capacity() {
-                // Most user agents have few steps: the memory doubles from two steps on.
-                self.steps.reserve_exact(self.steps.len().max(2));
+                // Most user agents have few steps: the memory doubles from four steps on.
+                self.steps.reserve_exact(self.steps.len().max(4));
             }
             self.steps.push(step);
             return;
