@@ -23,7 +23,7 @@ const AT_ONCE: usize = 100;
 const RESIDUE_BYTES: u64 = 200;
 
 /// Rounds that a leak would grow in, one by one.
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 4;
 /// Twice the budget of 2 KB.
 const CLEAR_BYTES: u64 = 4 * 1_024;
 /// Twice the budget of 6 KB.
