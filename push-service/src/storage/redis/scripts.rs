@@ -47,6 +47,21 @@ const RECOUNT: &str = include_str!("scripts/parts/recount.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
 
+/// The parts of a step of the hot path that comes with the outbox.
+const WITH_OUTBOX: &[&str] = &[
+    TIME,
+    RECORD,
+    INDEX,
+    SOLE,
+    RECOUNT,
+    OUTBOX,
+    EXPIRY,
+    EXPECT_OUTCOME,
+    PASSING,
+    TAKE_OUT,
+    TELL,
+];
+
 /// The parts that a line `--+ name` stands for.
 const INSERTED: &[(&str, &str)] = &[
     ("append", include_str!("scripts/parts/append.lua")),
@@ -123,38 +138,14 @@ impl Scripts {
             take_memory.repeated(once).step(
                 "enqueue-with-outbox",
                 QUEUE_AND_OUTBOX,
-                &[
-                    TIME,
-                    RECORD,
-                    INDEX,
-                    SOLE,
-                    RECOUNT,
-                    OUTBOX,
-                    EXPIRY,
-                    EXPECT_OUTCOME,
-                    PASSING,
-                    TAKE_OUT,
-                    TELL,
-                ],
+                WITH_OUTBOX,
                 include_str!("scripts/enqueue.lua"),
             )
         };
         let acknowledge_with_outbox = free.step(
             "acknowledge-with-outbox",
             QUEUE_AND_OUTBOX,
-            &[
-                TIME,
-                RECORD,
-                INDEX,
-                SOLE,
-                RECOUNT,
-                OUTBOX,
-                EXPIRY,
-                EXPECT_OUTCOME,
-                PASSING,
-                TAKE_OUT,
-                TELL,
-            ],
+            WITH_OUTBOX,
             include_str!("scripts/acknowledge.lua"),
         );
         Self {
