@@ -126,12 +126,7 @@ pub struct SubscriptionId(pub [u8; 8]);
 impl SubscriptionId {
     /// Reads 16 hexadecimal digits, as printed by `Display`.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        u64::from_str_radix(text, 16)
-            .ok()
-            .map(|bits| Self(bits.to_be_bytes()))
+        parse_16_hex_digits(text).map(|bits| Self(bits.to_be_bytes()))
     }
 }
 
@@ -213,6 +208,13 @@ impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MessageId({}-{:016x})", self.number.0, self.nonce)
     }
+}
+
+/// Reads a number of 64 bits in 16 hexadecimal digits, in any case.
+pub fn parse_16_hex_digits(text: &str) -> Option<u64> {
+    let is_hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bits = u64::from_str_radix(text, 16).ok()?;
+    is_hexadecimal.then_some(bits)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use push_protocol::KeyDigest;
+use push_protocol::identifiers::parse_16_hex_digits;
 
 use crate::defaults::{SENDERS_RANKED, SENDERS_REFUSED, SENDERS_SHOWN};
 
@@ -22,9 +23,7 @@ pub struct SenderId(pub u64);
 impl SenderId {
     /// Reads 16 hexadecimal digits, as printed by `Display`.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let bits = u64::from_str_radix(text, 16).ok()?;
-        is_hexadecimal.then_some(Self(bits))
+        parse_16_hex_digits(text).map(Self)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use push_protocol::identifiers::parse_16_hex_digits;
 use push_protocol::{MessageId, SubscriptionId, Ttl, Urgency, UserAgentId};
 
 use crate::metrics::{ChannelKind, Closed, Label as _, Refused};
@@ -16,9 +17,7 @@ pub struct MessageNonce(pub u64);
 impl MessageNonce {
     /// Reads 16 hexadecimal digits, as printed by `Display`.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let nonce = u64::from_str_radix(text, 16).ok()?;
-        is_hexadecimal.then_some(Self(nonce))
+        parse_16_hex_digits(text).map(Self)
     }
 }
 
