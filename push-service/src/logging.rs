@@ -62,7 +62,7 @@ pub fn init(format: LogFormat) -> Result<(), LoggingError> {
         .log_internal_errors(false);
     let journal = std::env::var(JOURNAL).ok();
     let lines = match format.shape(Destination::of_stderr(journal.as_deref())) {
-        Shape::Coloured => lines.with_writer(EscapedStderr::text).boxed(),
+        Shape::Coloured => lines.with_writer(EscapedStderr::coloured).boxed(),
         Shape::Text => lines.with_ansi(false).with_writer(EscapedStderr::text).boxed(),
         Shape::Journal => lines
             .with_ansi(false)

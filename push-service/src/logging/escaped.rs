@@ -9,8 +9,13 @@ use push_protocol::escape;
 pub(super) struct EscapedStderr(fn(&str) -> Cow<'_, str>);
 
 impl EscapedStderr {
-    /// For records as text. The library colours them, and escapes ESC in what they hold.
+    /// For records as text.
     pub(super) fn text() -> Self {
+        Self(escape::text)
+    }
+
+    /// For records as text that the library colours. It escapes ESC in the messages and errors that they hold.
+    pub(super) fn coloured() -> Self {
         Self(|record| escape::text_except(record, &['\u{1b}']))
     }
 
@@ -44,8 +49,11 @@ mod tests {
     /// A record stays one line and moves no cursor, whatever words of a peer it holds.
     #[test]
     fn a_record_is_one_line() {
-        let text = EscapedStderr::text().escaped("\u{1b}[2mWARN\u{1b}[0m why=a\nb\u{202e}c\r\n");
-        assert_eq!(text, "\u{1b}[2mWARN\u{1b}[0m why=a\\u{a}b\\u{202e}c\\u{d}\n");
+        let record = "\u{1b}[2mWARN\u{1b}[0m why=a\nb\u{202e}c\r\n";
+        let coloured = EscapedStderr::coloured().escaped(record);
+        assert_eq!(coloured, "\u{1b}[2mWARN\u{1b}[0m why=a\\u{a}b\\u{202e}c\\u{d}\n");
+        let text = EscapedStderr::text().escaped(record);
+        assert_eq!(text, "\\u{1b}[2mWARN\\u{1b}[0m why=a\\u{a}b\\u{202e}c\\u{d}\n");
         let json = EscapedStderr::json().escaped("{\"why\":\"a\\nb\u{9b}\"}\n");
         assert_eq!(json, "{\"why\":\"a\\nb\\u009b\"}\n");
     }
