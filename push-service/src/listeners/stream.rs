@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -248,7 +249,7 @@ impl HeadScan {
     fn came(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !self.is_over {
-            let end = rest.iter().position(|byte| *byte == b'\n');
+            let end = memchr(b'\n', rest);
             let part = &rest[..end.unwrap_or(rest.len())];
             if let Some(room) = self.line.get_mut(self.length..) {
                 let kept = part.len().min(room.len());
