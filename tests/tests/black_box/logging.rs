@@ -54,15 +54,18 @@ fn records(node: &Node) -> Vec<Value> {
         .collect()
 }
 
+/// The id by which the log names this user agent.
+fn id_in_the_log(uaid: &str) -> String {
+    let identity = UserAgentIdentity::parse(uaid).expect("an identity");
+    identity.id().to_string()
+}
+
 /// At debug each step of a message has one line, which names the user agent, the subscription and the message by the same ids.
 #[tokio::test]
 async fn each_step_of_a_message_has_a_line() {
     let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
     let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
-    let user_agent = UserAgentIdentity::parse(&uaid)
-        .expect("an identity")
-        .id()
-        .to_string();
+    let user_agent = id_in_the_log(&uaid);
     let subscription = agent.subscribe(None).await;
     let mut server = Http::connect(&node.connector()).await.expect("the node listens");
     let push = |text: &str| Push::new(&subscription.push_resource, text).header("topic", "weather");
@@ -141,10 +144,7 @@ async fn each_step_of_a_message_has_a_line() {
 async fn refused_requests_have_a_line() {
     let node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "push_service=debug")).await;
     let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
-    let user_agent = UserAgentIdentity::parse(&uaid)
-        .expect("an identity")
-        .id()
-        .to_string();
+    let user_agent = id_in_the_log(&uaid);
     let key = Signer::generate().public_key();
     let restricted = agent.subscribe(Some(&key)).await.push_resource;
     let mut server = Http::connect(&node.connector()).await.expect("the node listens");
