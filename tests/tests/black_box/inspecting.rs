@@ -1,4 +1,4 @@
-//! `push-service inspect` and the admin actions, as an operator uses them: what became of each message, on one node and on three.
+//! `push-service inspect` and the admin actions, as an operator uses them: the state of each message, on one node and on three.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

@@ -166,8 +166,8 @@ async fn bad_http_is_refused() {
 }
 
 /// RFC 9112 §6.1, §6.3, §11.2: the end of a message is never ambiguous. After two different lengths, a hidden
-/// transfer coding or incomplete line breaks there is one answer at most, and the connection is closed. If a length and a
-/// transfer coding have come, no second request is read, whoever the peer is: also a proxy that is not configured.
+/// transfer coding or incomplete line breaks there is one answer at most, and the connection is closed. After a length and
+/// a transfer coding in one head, no second request is read: from a trusted proxy, and from any other peer.
 #[tokio::test]
 async fn no_request_is_smuggled() {
     for proxies in [vec!["127.0.0.1"], Vec::new()] {

@@ -1,4 +1,4 @@
-//! That the checker finds each breach, and finds none where there is none.
+//! The checker finds each breach, and reports nothing for a history that keeps the promise.
 
 use super::*;
 

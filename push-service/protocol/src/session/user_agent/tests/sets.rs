@@ -239,7 +239,7 @@ fn a_set_that_was_there_after_all() {
     assert_eq!(test.said(), []);
 }
 
-/// R30-SUB-2: a subscription that was not asked for is none of ours.
+/// R30-SUB-2: a subscription that was not asked for is ignored.
 #[test]
 fn an_answer_that_was_not_asked_for() {
     let mut test = Test::live_without_set();
