@@ -143,8 +143,6 @@ impl Resources {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::CREATED;
         let headers = response.headers_mut();
-        // With the fields that all answers have: otherwise the map grows once for each push.
-        headers.reserve(8);
         headers.insert(LOCATION, value(&self.url(routes::MESSAGE, &accepted.token)));
         headers.insert(TTL, seconds(accepted.ttl));
         if let Some(token) = &accepted.receipts {
