@@ -56,7 +56,7 @@ quic: 8443
 
 {{/* Not empty if this version of the service has QUIC. */}}
 {{- define "push-service.hasQuic" -}}
-{{- if eq (get (.Chart.Annotations | default dict) "push-service/quic") "true" }}true{{ end -}}
+{{- if eq (toString (index .Chart.Annotations "push-service/quic")) "true" }}true{{ end -}}
 {{- end -}}
 
 {{/* Where the certificate comes from: `secret`, `certManager`, `acme`, or empty. */}}
