@@ -199,21 +199,23 @@ capabilities:
 
 {{/*
 Memory follows from the connections. An idle WebSocket over TLS takes 5.1 KB in the process and 5.5 KB in the kernel, which
-count together: 12 KiB are requested. A monitor over HTTP/2 takes 30 KB and 5.5 KB: with 40 KiB, all channels may be that. The rest
-is what floods, caches and messages on their way take at most, or usually.
+count together: 12 KiB are requested. A monitor over HTTP/2 takes 30 KB and 5.5 KB: with 40 KiB, all channels may be that. Messages
+on their way take up to `channels.delivery_bytes`. The rest is for the program and its caches; the limit also has room for what
+floods of HTTP/2 take, 160 MiB, and for the embedded store.
 */}}
 {{- define "push-service.resources" -}}
 {{- $connections := int64 .Values.connections -}}
-{{- $memory := dict "requests" (add 128 (div (mul $connections 12) 1024)) "limits" (add 512 (div (mul $connections 40) 1024)) -}}
+{{- $channels := get (.Values.config | default dict) "channels" | default dict -}}
+{{- $delivery := div (int64 (get $channels "delivery_bytes" | default 67108864)) 1048576 -}}
+{{- $memory := dict
+  "requests" (add 64 $delivery (div (mul $connections 12) 1024))
+  "limits" (add 448 $delivery (div (mul $connections 40) 1024))
+-}}
 {{- $resources := dict -}}
 {{- range $kind := list "requests" "limits" -}}
-{{- $set := dict -}}
-{{- with get $.Values.resources $kind -}}
-{{- with .cpu -}}{{- $_ := set $set "cpu" . -}}{{- end -}}
-{{- $_ := set $set "memory" (.memory | default (printf "%dMi" (get $memory $kind))) -}}
-{{- else -}}
-{{- $_ := set $set "memory" (printf "%dMi" (get $memory $kind)) -}}
-{{- end -}}
+{{- $values := get $.Values.resources $kind | default dict -}}
+{{- $set := dict "memory" (get $values "memory" | default (printf "%dMi" (get $memory $kind))) -}}
+{{- with get $values "cpu" -}}{{- $_ := set $set "cpu" . -}}{{- end -}}
 {{- $_ := set $resources $kind $set -}}
 {{- end -}}
 {{- toYaml $resources -}}
