@@ -39,6 +39,7 @@ STEPS=(
     "storage-faults  compute  system calls of the embedded store fail one by one, and disks fill up: no 201 is lost, nothing hangs"
     "lints         compute  no warnings from rustc and clippy"
     "docs          compute  the documentation builds without warnings"
+    "chart-readme  compute  the table in the chart's README.md is what values.yaml says"
     "agent-killed  wait     SIGKILL of the user agent under load: no message is lost, and only one in hand at a kill comes twice"
     "checker       wait     every failure in docs/redis.md, with partitions: what was answered is what the promise says"
     "user-agent    wait     pywebpush and web-push reach our own user agent"
@@ -86,6 +87,11 @@ step_lints() {
     for feature in application-server user-agent; do
         build clippy --package user-agent-client --no-default-features --features "$feature" --quiet -- -D warnings
     done
+}
+
+step_chart_readme() {
+    install_node
+    tests/chart/readme.sh
 }
 
 step_docs() { RUSTDOCFLAGS="-D warnings" build doc --workspace --no-deps --quiet; }
