@@ -62,7 +62,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* The host of publicUrl, without its port. */}}
 {{- define "push-service.host" -}}
-{{- regexReplaceAll ":[0-9]+$" (urlParse .Values.publicUrl).host "" -}}
+{{- regexReplaceAll ":[0-9]+$" (urlParse .Values.publicUrl).host "" | lower -}}
 {{- end -}}
 
 {{/* The hosts of a route, as a list in YAML: that of publicUrl first. Takes a list: the context, and further hosts. */}}

@@ -136,6 +136,16 @@ tls.acme.challenge is http-01, and service.http.enabled is false: the ACME serve
 
 {{- define "push-service.refuse.routes" -}}
 {{- $values := .Values -}}
+{{- $byName := list -}}
+{{- range $name := list "ingress" "httpRoute" "tlsRoute" -}}
+{{- if (get $values $name).enabled -}}{{- $byName = append $byName (printf "%s.enabled" $name) -}}{{- end -}}
+{{- end -}}
+{{- if $values.tls.certManager.enabled -}}{{- $byName = append $byName "tls.certManager.enabled" -}}{{- end -}}
+{{- if $values.tls.acme.enabled -}}{{- $byName = append $byName "tls.acme.enabled" -}}{{- end -}}
+{{- $host := include "push-service.host" . -}}
+{{- if and $byName (regexMatch "^[0-9.]+$|:" $host) }}
+publicUrl has the address {{ $host }} as its host, and {{ join ", " $byName }} needs a name: write a host name there
+{{- end }}
 {{- range $name := list "ingress" "httpRoute" "tlsRoute" -}}
 {{- $route := get $values $name -}}
 {{- if $route.enabled -}}
