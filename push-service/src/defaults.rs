@@ -378,6 +378,19 @@ pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 /// that says "no answer in time" is worth more than none.
 pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
 
+/// How often counters are copied for the status page. Chosen: a person sees a change soon, and a copy takes microseconds.
+pub const RECENT_EVERY: Duration = SECOND.saturating_mul(5);
+
+/// Copies that are kept: those of ten minutes, which is what a person looks back at. A copy takes half a kilobyte.
+pub const RECENT_SAMPLES: usize = 121;
+
+/// Over how long the present rate is taken. Chosen: longer than [`RECENT_EVERY`], so that there is a copy of that time.
+pub const RATE_OVER: Duration = SECOND.saturating_mul(10);
+
+/// A certificate that ends within this time was not renewed: ACME renews after two thirds of the 90 days, which leaves 30. The
+/// alert has the same limit.
+pub const CERTIFICATE_ENDS_SOON: Duration = SECOND.saturating_mul(7 * 86_400);
+
 /// The largest body of a request to an admin listener. Chosen: a URL of this service is shorter than half of it.
 pub const ADMIN_BODY_BYTES: usize = 4_096;
 

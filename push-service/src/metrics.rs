@@ -7,6 +7,7 @@
 
 mod family;
 mod labels;
+mod recent;
 mod refusals;
 mod registration;
 #[cfg(test)]
@@ -23,7 +24,10 @@ pub use labels::{
     Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
     Removed, Resource, Step, Trouble, Undelivered,
 };
+use recent::Recent;
+pub use recent::{Figures, Rate, Refusals, Wait};
 use refusals::RefusalLines;
+pub use refusals::explained as refusal_explained;
 
 /// Something that is open for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +85,7 @@ pub struct Metrics {
     compared: Family<Compared, IntCounter>,
     capability_opens: Vec<IntCounter>,
     vapid_cache: Family<Cache, IntCounter>,
+    recent: Recent,
 }
 
 /// What storage holds.

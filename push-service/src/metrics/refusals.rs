@@ -63,7 +63,7 @@ fn is_by_address(why: Refused) -> bool {
 
 /// What the reason means, and the settings that decide it.
 #[rustfmt::skip]
-fn explained(why: Refused) -> (&'static str, Option<&'static str>) {
+pub fn explained(why: Refused) -> (&'static str, Option<&'static str>) {
     match why {
         Refused::NoSubscription => ("pushes to subscriptions that have ended; their senders are told to forget them", None),
         Refused::BadToken => ("requests to URLs that no key in security.sealing_keys has sealed: wrong ones, or of a key that was \

@@ -1,6 +1,7 @@
 //! The names under which metrics are exported, what they mean, and how their values are grouped.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -8,6 +9,7 @@ use prometheus::{
 
 use super::family::{Family, register};
 use super::labels::{Certificate, Label};
+use super::recent::Recent;
 use super::refusals::RefusalLines;
 use super::{Metrics, Stored};
 use crate::{defaults, tasks};
@@ -143,6 +145,7 @@ impl Metrics {
                 "vapid_cache_total",
                 "Look-ups of VAPID tokens in the cache of verified tokens",
             ),
+            recent: Recent::new(Instant::now()),
             registry,
         }
     }
