@@ -26,6 +26,7 @@ pub mod cluster;
 pub mod config;
 pub mod defaults;
 pub mod history;
+mod html;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;

@@ -28,7 +28,7 @@ impl CommonFields {
         default_to(fields, CACHE_CONTROL, "no-store");
         fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // `cors::allow` depends on it.
-        fields.insert(VARY, HeaderValue::from_static("Origin"));
+        default_to(fields, VARY, "Origin");
         if self.is_cross_origin {
             cors::allow(response);
         }

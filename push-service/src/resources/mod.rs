@@ -11,6 +11,7 @@ mod common;
 mod cors;
 mod cost;
 mod counted;
+mod front;
 mod message;
 mod monitor;
 mod named;
@@ -34,6 +35,7 @@ use self::answer::Problem;
 pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::common::{CommonFields, guard_pushed};
+use self::front::Front;
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::named::named;
 use self::routes::{Resource, Route};
@@ -73,6 +75,8 @@ pub struct Resources {
     metrics: Arc<Metrics>,
     /// The secret that a user agent must show to subscribe, if one is configured.
     secret: Option<Box<str>>,
+    /// What is at `/`.
+    front: Front,
     /// The `Alt-Svc` field: where else the service is (R30-PORT-1).
     alternatives: Option<HeaderValue>,
     body_bytes: usize,
@@ -87,6 +91,7 @@ impl Resources {
     pub fn new(broker: Arc<Broker>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             secret: None,
+            front: Front::new(broker.origin(), false),
             alternatives: None,
             broker,
             metrics,
@@ -102,6 +107,7 @@ impl Resources {
     pub fn with_secret(self, secret: Option<&str>) -> Self {
         Self {
             secret: secret.map(Into::into),
+            front: Front::new(self.broker.origin(), secret.is_some()),
             ..self
         }
     }
@@ -135,7 +141,7 @@ impl Resources {
             (Ok(()), None) => {
                 let challenge = self.challenge_page(&path, &head.method);
                 challenge
-                    .unwrap_or_else(|| answer_elsewhere(&path, &head.method))
+                    .unwrap_or_else(|| self.answer_elsewhere(&path, head))
                     .into()
             }
         };
@@ -206,6 +212,20 @@ impl Resources {
         }
     }
 
+    /// The answer at paths that are not a resource: at `/` what a person or a peer should know, otherwise 404. `OPTIONS` is how
+    /// load balancers look whether a server is there: at `/`, or at `*`, the server as a whole (RFC 9110 §9.3.7).
+    fn answer_elsewhere(&self, path: &str, head: &Parts) -> Response<Bytes> {
+        const OF_ROOT: &str = "GET, HEAD, OPTIONS";
+        const OF_ALL: &str = "DELETE, GET, HEAD, OPTIONS, POST";
+        match (path, &head.method) {
+            ("/", &Method::GET | &Method::HEAD) => self.front.answer(&head.headers),
+            ("/", &Method::OPTIONS) => answer::allowed(OF_ROOT),
+            ("*", &Method::OPTIONS) => answer::allowed(OF_ALL),
+            ("/", _) => answer::method_not_allowed(Dialect::Rfc8030, OF_ROOT),
+            _ => not_found(),
+        }
+    }
+
     /// The answer to an ACME challenge, while there is one at this path.
     fn challenge_page(&self, path: &str, method: &Method) -> Option<Response<Bytes>> {
         let page = self.challenges.as_ref()?.page(path)?;
@@ -259,25 +279,5 @@ impl Resources {
     /// The budgets that requests pay from.
     pub fn budgets(&self) -> &Budgets {
         self.broker.budgets()
-    }
-}
-
-/// The answer at paths that are not a resource: at `/` a sentence for a person, otherwise 404. `OPTIONS` is how load
-/// balancers look whether a server is there: at `/`, or at `*`, the server as a whole (RFC 9110 §9.3.7).
-fn answer_elsewhere(path: &str, method: &Method) -> Response<Bytes> {
-    const TEXT: &[u8] = b"A Web Push service (RFC 8030). User agents connect here by WebSocket.\n";
-    const OF_ROOT: &str = "GET, HEAD, OPTIONS";
-    const OF_ALL: &str = "DELETE, GET, HEAD, OPTIONS, POST";
-    match (path, method) {
-        ("/", &Method::GET | &Method::HEAD) => {
-            let mut response = Response::new(Bytes::from_static(TEXT));
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            response.headers_mut().insert(http::header::CONTENT_TYPE, text);
-            response
-        }
-        ("/", &Method::OPTIONS) => answer::allowed(OF_ROOT),
-        ("*", &Method::OPTIONS) => answer::allowed(OF_ALL),
-        ("/", _) => answer::method_not_allowed(Dialect::Rfc8030, OF_ROOT),
-        _ => not_found(),
     }
 }

@@ -7,7 +7,7 @@ use super::resolve::Crate;
 
 /// A room imports only rooms of lines above its own. A module belongs to the room with the longest path.
 const ORDER: &[&[&str]] = &[
-    &["nearest"],
+    &["html", "nearest"],
     &["defaults", "private", "random", "logging", "tasks"],
     &["storage"],
     &["storage::embedded", "storage::memory", "storage::redis", "tls"],

@@ -70,7 +70,9 @@ async fn methods_and_paths() {
             Some("nosniff"),
             "{method} {path}"
         );
-        assert_eq!(answer.header("vary"), Some("Origin"), "{method} {path}");
+        let has_page = path == "/" && status == 200;
+        let vary = if has_page { "Accept, Origin" } else { "Origin" };
+        assert_eq!(answer.header("vary"), Some(vary), "{method} {path}");
     }
 }
 
@@ -248,4 +250,52 @@ async fn browsers_may_push() {
     }
     let answer = service.answer(push(&path, &[], "x")).await;
     assert_eq!(answer.header("access-control-allow-origin"), None);
+}
+
+/// A browser at `/` gets a page that says how to use the service, every other peer the sentence, and caches keep them apart. The page
+/// never names the secret.
+#[tokio::test]
+async fn a_browser_gets_a_page() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let mut service = Service::new();
+    service.resources = service.resources.with_secret(Some("open-sesame"));
+    let of = |method: Method, accept: &'static str| {
+        let request = Request::builder()
+            .method(method)
+            .uri("/")
+            .header("accept", accept);
+        service.answer(request.body(Bytes::new()).unwrap())
+    };
+    for method in [Method::GET, Method::HEAD] {
+        let page = of(method, BROWSER).await;
+        assert_eq!(page.status, 200);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(page.header("vary"), Some("Accept, Origin"));
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        let text = std::str::from_utf8(&page.body).unwrap();
+        for part in [
+            "<code>wss://push.example.net/</code>",
+            "<code>https://push.example.net/</code>",
+            "private",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(
+            !text.contains("{{") && !text.contains("sesame") && !text.contains("allowInsecure"),
+            "{text}"
+        );
+    }
+    for accept in ["*/*", "application/json", "text/html;q=0"] {
+        let sentence = of(Method::GET, accept).await;
+        assert_eq!(sentence.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(sentence.header("vary"), Some("Accept, Origin"));
+        assert!(sentence.body.starts_with(b"A Web Push service (RFC 8030)."));
+    }
+    assert_eq!(of(Method::POST, BROWSER).await.status, 405);
+    assert_eq!(of(Method::DELETE, BROWSER).await.header("vary"), Some("Origin"));
 }
