@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use push_protocol::{SubscriptionId, UserAgentId};
@@ -14,8 +14,10 @@ use serde_json::json;
 
 use super::actions::Action;
 use super::hosts;
+use super::page;
 use super::response::{AdminResponse, body, error, json, method_not_allowed, text, wrong_host};
 use super::routes::{self, Found, Missing, Operation};
+use super::version::{VERSION, version};
 use super::{Admin, Readiness};
 use crate::defaults;
 use crate::logging;
@@ -23,7 +25,6 @@ use crate::metrics::{Certificate, Metrics};
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The body of a request.
@@ -79,13 +80,23 @@ impl Admin {
             };
             return self.act(&action).await;
         }
-        self.reply(route.operation, segments, &sent).await
+        self.reply(route.operation, segments, &head.headers, &sent).await
     }
 
-    async fn reply(&self, operation: Operation, segments: &[&str], body: &str) -> AdminResponse {
+    async fn reply(
+        &self,
+        operation: Operation,
+        segments: &[&str],
+        headers: &HeaderMap,
+        body: &str,
+    ) -> AdminResponse {
         let segment = |at: usize| segments.get(at).copied().unwrap_or_default();
         match operation {
-            Operation::Contents => text(StatusCode::OK, routes::contents()),
+            Operation::Front => self.front(headers).await,
+            Operation::Overview => self.overview().await,
+            Operation::PageStyle => page::style(),
+            Operation::PageScript => page::script(),
+            Operation::PageIcon => page::icon(),
             Operation::Metrics => self.metrics(),
             Operation::Health => text(StatusCode::OK, "up\n"),
             Operation::LoadBalancer => text(StatusCode::OK, ""),
@@ -173,7 +184,7 @@ impl Admin {
         json(StatusCode::OK, &status)
     }
 
-    async fn storage_trouble(&self) -> Option<String> {
+    pub(super) async fn storage_trouble(&self) -> Option<String> {
         match tokio::time::timeout(defaults::ADMIN_STORAGE_WITHIN, self.storage.health()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -227,16 +238,6 @@ impl Admin {
             Err(trouble) => refuse(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string()),
         }
     }
-}
-
-/// Which build this is. `commit` and `build` are environment variables of the build of a release.
-fn version() -> AdminResponse {
-    let version = json!({
-        "version": VERSION,
-        "commit": option_env!("PUSH_SERVICE_COMMIT").unwrap_or_default(),
-        "build": option_env!("PUSH_SERVICE_BUILD").unwrap_or_default(),
-    });
-    json(StatusCode::OK, &version)
 }
 
 fn log_filter() -> AdminResponse {

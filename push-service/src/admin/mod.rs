@@ -13,6 +13,7 @@ mod hosts;
 mod inspect;
 mod inspection;
 mod listing;
+mod page;
 mod readiness;
 mod response;
 mod routes;
@@ -21,18 +22,21 @@ mod tests;
 #[cfg(test)]
 mod tests_of_actions;
 mod token;
+mod version;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 pub use self::actions::Actions;
 use self::connections::{Connections, Use};
@@ -79,9 +83,13 @@ impl Admin {
         let (end, ending) = watch::channel(());
         let mut connections = Connections::new(defaults::ADMIN_CONNECTIONS);
         let mut shutdown = pin!(shutdown);
+        // For the status page: it shows the minutes before it was opened.
+        let mut ticks = tokio::time::interval(defaults::RECENT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
+                _ = ticks.tick() => admin.metrics.keep_recent(Instant::now()),
                 () = connections.one_ended() => {}
                 (stream, peer) = accept(&listener) => {
                     let (admin, ending) = (Arc::clone(&admin), ending.clone());

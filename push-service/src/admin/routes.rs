@@ -1,14 +1,22 @@
 //! The one table of the admin listener: each path, its methods, who may ask, and a line that says what it is for.
 //!
-//! `GET /` and the answers 404 and 405 are made from it, so none of them can contradict it.
+//! The list at `/`, that of the status page, and the answers 404 and 405 are made from it, so none of them can contradict it.
 
 use http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Operation {
-    /// The table itself.
-    Contents,
+    /// The status page, or the table itself.
+    Front,
+    /// What the status page shows.
+    Overview,
+    /// How it looks.
+    PageStyle,
+    /// What keeps it up to date.
+    PageScript,
+    /// Its icon.
+    PageIcon,
     /// Every metric.
     Metrics,
     /// Whether the process is up.
@@ -82,7 +90,19 @@ const fn action(method: Method, path: &'static str, operation: Operation, about:
 }
 
 const ROUTES: &[Route] = &[
-    read("/", Operation::Contents, "this page"),
+    read(
+        "/",
+        Operation::Front,
+        "the status page for a browser, else this list",
+    ),
+    read(
+        "/overview",
+        Operation::Overview,
+        "what the status page shows; its members may change",
+    ),
+    read("/page.css", Operation::PageStyle, "a part of the status page"),
+    read("/page.js", Operation::PageScript, "a part of the status page"),
+    read("/page.svg", Operation::PageIcon, "a part of the status page"),
     read("/metrics", Operation::Metrics, "for Prometheus"),
     read("/healthz", Operation::Health, "200 while the process is up"),
     read(
@@ -224,6 +244,39 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, Miss
     }
 }
 
+/// One row, for the status page.
+pub(super) struct Row {
+    pub(super) method: &'static Method,
+    pub(super) path: &'static str,
+    pub(super) about: &'static str,
+    pub(super) is_action: bool,
+    /// Whether a browser can open it as it stands.
+    pub(super) is_page: bool,
+}
+
+/// The table without the parts of the status page.
+pub(super) fn rows() -> impl Iterator<Item = Row> {
+    let is_part = |route: &&Route| {
+        matches!(
+            route.operation,
+            Operation::PageStyle | Operation::PageScript | Operation::PageIcon
+        )
+    };
+    ROUTES
+        .iter()
+        .filter(move |route| !is_part(route))
+        .map(|route| Row {
+            method: &route.method,
+            path: route.path,
+            about: route.about,
+            is_action: route.is_action,
+            is_page: route.method == Method::GET
+                && !route.is_action
+                && route.path != "/"
+                && !route.path.split('/').any(is_placeholder),
+        })
+}
+
 /// The table as text.
 pub(super) fn contents() -> String {
     let rows = ROUTES.iter().map(|route| {
@@ -266,7 +319,7 @@ mod tests {
         let found =
             |method: &Method, path| find(method, path).map(|found| (found.route.operation, found.segments));
         let rows = [
-            ("/", Ok((Operation::Contents, vec![]))),
+            ("/", Ok((Operation::Front, vec![]))),
             ("/metrics/", Ok((Operation::Metrics, vec![]))),
             ("/user-agents/ab", Ok((Operation::UserAgent, vec!["ab"]))),
             (

@@ -38,7 +38,7 @@ enum Mood {
 }
 
 #[derive(Default)]
-struct Stub(Mutex<Mood>);
+pub(super) struct Stub(Mutex<Mood>);
 
 impl Stub {
     async fn outcome(&self) -> Result<(), StorageError> {
@@ -214,7 +214,7 @@ impl Storage for Stub {
     }
 }
 
-fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
+pub(super) fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
     let (storage, readiness) = (Arc::new(Stub::default()), Arc::new(ReadinessWatch::new()));
     let metrics = Arc::new(Metrics::new());
     let service = Service::on(Arc::<Stub>::clone(&storage), |_, _| {});
@@ -236,12 +236,26 @@ async fn get(admin: &Admin, path: &str) -> (u16, String) {
 }
 
 async fn ask(admin: &Admin, method: &str, path: &str) -> (u16, String) {
-    let request = Request::builder().method(method).uri(path);
-    let request = request.header("host", "127.0.0.1:9090");
+    let (head, body) = answer_to(admin, method, path, None).await;
+    (head.status.as_u16(), body)
+}
+
+/// The whole answer to a request that accepts this.
+pub(super) async fn answer_to(
+    admin: &Admin,
+    method: &str,
+    path: &str,
+    accept: Option<&str>,
+) -> (http::response::Parts, String) {
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header("host", "127.0.0.1:9090");
+    if let Some(accept) = accept {
+        request = request.header("accept", accept);
+    }
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let (head, body) = admin.answer(request, PEER).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    (head, String::from_utf8(body.to_vec()).unwrap())
 }
 
 /// Every path answers what its readers expect of a healthy node.
@@ -252,6 +266,7 @@ async fn a_healthy_node_answers_every_path() {
     let known = format!("/user-agents/{KNOWN}");
     let rows = [
         ("/", 200, "/metrics"),
+        ("/overview", 200, "\"word\":\"Ready\""),
         ("/metrics", 200, "\npush_service_queue_messages 2\n"),
         ("/healthz", 200, "up"),
         ("/readyz", 200, "ready"),
@@ -382,6 +397,11 @@ async fn trouble_with_storage_is_told() {
             assert_eq!(status, 503, "{path}: {body}");
             assert!(body.contains(why), "{path}: {body}");
         }
+        let overview = get(&admin, "/overview").await.1;
+        assert!(
+            overview.contains("\"word\":\"Not ready\"") && overview.contains(why),
+            "{overview}"
+        );
         let (status, body) = get(&admin, "/status").await;
         assert_eq!(status, 200);
         assert!(body.contains("\"status\":\"ERROR\""), "{body}");
