@@ -44,6 +44,7 @@ STEPS=(
     "checker       wait     every failure in docs/redis.md, with partitions: what was answered is what the promise says"
     "user-agent    wait     pywebpush and web-push reach our own user agent"
     "firefox       wait     pywebpush, web-push and our own send reach a real Firefox, also after the storage moved or a node died"
+    "status-page   wait     the status page and the page at / in a real Firefox: a live count, no finding of axe-core, by keyboard"
     "nothing-lost-cluster  wait  SIGKILL of nodes on a Redis Cluster, and lost wake-ups: each message that was answered 201 arrives"
     "black-box     wait     the real binary over its sockets"
     "rfc8030       wait     all of RFC 8030 on every storage, also with nghttp, Python's h2, curl and nginx"
@@ -312,6 +313,14 @@ step_firefox() {
     install_node
     install_python
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
+}
+
+# Pictures of both pages go to the directory of the build. Those of the documentation were taken with TRAFFIC_SECONDS=600.
+step_status_page() {
+    build_binaries
+    install_firefox
+    install_node
+    PICTURES=${PICTURES:-$target/status-page} node tests/status_page/run.mjs
 }
 
 # Runs the tests of one module of tests/system.rs. They are built once in a run: a step beside this one may hold Cargo's lock for

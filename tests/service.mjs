@@ -32,7 +32,7 @@ export class Service {
 
   /**
    * A service that does not run yet. The settings are the addresses of its listeners (`http`, `tls`), and if they are
-   * wanted `publicUrl`, `storageUrl` (without it an embedded store of its own), `sealingKeys`, and further `lines`.
+   * wanted `admin`, `publicUrl`, `storageUrl` (without it an embedded store of its own), `sealingKeys`, and further `lines`.
    */
   static async configure(binary, settings) {
     const service = new Service();
@@ -95,7 +95,12 @@ export class Service {
         const record = listeningRecord(line);
         if (!record) return;
         clearTimeout(timer);
-        resolve({ http: first(record.http), tls: first(record.tls), publicUrl: record.public_url });
+        resolve({
+          http: first(record.http),
+          tls: first(record.tls),
+          admin: first(record.admin),
+          publicUrl: record.public_url,
+        });
       });
     });
   }
@@ -117,14 +122,14 @@ export async function freePort() {
   return port;
 }
 
-function configuration({ http, tls = [], publicUrl, storageUrl, sealingKeys = [], lines = [], directory }) {
+function configuration({ http, tls = [], admin = '127.0.0.1:0', publicUrl, storageUrl, sealingKeys = [], lines = [], directory }) {
   const quoted = (list) => `[${list.map((entry) => JSON.stringify(entry)).join(', ')}]`;
   return [
     publicUrl ? `public_url = ${JSON.stringify(publicUrl)}` : '',
     '[listen]',
     `http = ${quoted(http)}`,
     `tls = ${quoted(tls)}`,
-    'admin = ["127.0.0.1:0"]',
+    `admin = ${quoted([admin])}`,
     '[tls]',
     `self_signed = ${tls.length > 0}`,
     '[storage]',
