@@ -25,7 +25,13 @@ const pictures = process.env.PICTURES ?? join(tmpdir(), 'status-page');
 await mkdir(pictures, { recursive: true });
 const directory = await mkdtemp(join(tmpdir(), 'status-page-test-'));
 const [admin, tls] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
-const settings = { http: ['127.0.0.1:0'], tls: [tls], admin, publicUrl: 'https://push.example.net' };
+const settings = {
+  http: ['127.0.0.1:0'],
+  tls: [tls],
+  admin,
+  publicUrl: 'https://push.example.net',
+  lines: process.env.TRAFFIC_SECONDS ? ['[limits]', 'connections = 5000'] : [],
+};
 const [service, hidden] = await Promise.all([
   Service.start(required('PUSH_SERVICE_BIN'), settings),
   Service.start(required('PUSH_SERVICE_BIN'), {
@@ -45,7 +51,6 @@ const front = `http://${service.addresses.http}/`;
 
 try {
   await aLiveCount();
-  if (process.env.TRAFFIC_SECONDS) await traffic(Number(process.env.TRAFFIC_SECONDS));
   await Promise.all(browsers.map(looks));
   await byKeyboard();
   await theSameForms();
@@ -73,12 +78,14 @@ async function aLiveCount() {
     );
   await shows('node.word', 'Ready');
   await shows('channels.total', '0');
-  const subscription = JSON.parse(await agent.subscribe('page'));
+  const names = process.env.TRAFFIC_SECONDS ? ['page', 'news', 'chat', 'mail', 'calendar'] : ['page'];
+  const paths = [];
+  for (const name of names) paths.push(new URL(JSON.parse(await agent.subscribe(name)).endpoint).pathname);
+  const [path] = paths;
   const before = await page.evaluate(() => performance.timeOrigin);
   const listener = agent.listen();
   await shows('channels.total', '1');
   await shows('channels.websocket', '1');
-  const path = new URL(subscription.endpoint).pathname;
   const sent = await fetch(`http://${service.addresses.http}${path}`, { method: 'POST', headers: { TTL: '60' } });
   assert.equal(sent.status, 201);
   await shows('rates.acknowledged.total', '1');
@@ -90,8 +97,8 @@ async function aLiveCount() {
   );
   assert.deepEqual(rows, ['ttl'], 'only what was refused has a row');
   assert.equal(await page.evaluate(() => performance.timeOrigin), before, 'the page was not loaded again');
-  agent.path = path;
-  if (process.env.TRAFFIC_SECONDS) return;
+  // The user agent stays for the pictures.
+  if (process.env.TRAFFIC_SECONDS) return traffic(Number(process.env.TRAFFIC_SECONDS), paths);
   assert.equal(await listener.stop('SIGINT'), 0);
   await shows('channels.total', '0');
   await page.isClean();
@@ -212,15 +219,28 @@ async function theServiceGoesAway() {
   await page.close();
 }
 
-/** Messages at a rate that rises and falls, for the pictures: some are refused, and some wait. */
-async function traffic(seconds) {
-  const url = `http://${service.addresses.http}${agent.path}`;
+/** Messages at a rate that rises and falls, and user agents that come and go; a few requests are refused. For the pictures. */
+async function traffic(seconds, paths) {
+  const base = `http://${service.addresses.http}`;
   const ends = Date.now() + seconds * 1000;
+  const streams = [];
+  const comes = async () => {
+    const made = await fetch(`${base}/subscribe`, { method: 'POST' });
+    if (made.status !== 201) return;
+    const { pathname } = new URL(made.headers.get('location'));
+    const leaves = new AbortController();
+    streams.push(leaves);
+    const headers = { accept: 'text/event-stream' };
+    const stream = await fetch(`${base}${pathname}`, { headers, signal: leaves.signal });
+    stream.text().catch(() => {});
+  };
   for (let round = 0; Date.now() < ends; round += 1) {
-    const perSecond = 14 + 9 * Math.sin(round / 40) + 4 * Math.sin(round / 7);
-    const headers = round % 53 === 0 ? {} : { TTL: '60' };
-    await fetch(url, { method: 'POST', headers });
-    if (round % 90 === 0) await fetch(`http://${service.addresses.http}/push/none`, { method: 'POST' });
+    const perSecond = 28 + 14 * Math.sin(round / 1500) + 5 * Math.sin(round / 240) + 4 * Math.random();
+    const headers = round % 153 === 0 ? {} : { TTL: '60' };
+    await fetch(`${base}${paths[round % paths.length]}`, { method: 'POST', headers });
+    if (round % 390 === 0) await fetch(`${base}/push/none`, { method: 'POST', headers });
+    if (round % 170 === 0) await comes();
+    if (round % 330 === 0) streams.shift()?.abort();
     await pause(1000 / perSecond);
   }
 }

@@ -56,19 +56,27 @@ impl Front {
 
     /// The answer to a GET or HEAD with these fields.
     pub(super) fn answer(&self, request: &HeaderMap) -> Response<Bytes> {
-        let (kind, body) = if html::is_wanted(request) {
-            ("text/html; charset=utf-8", self.page.clone())
+        let mut response = if html::is_wanted(request) {
+            let mut page = typed("text/html; charset=utf-8", self.page.clone());
+            let headers = page.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            page
         } else {
-            ("text/plain; charset=utf-8", Bytes::from_static(SENTENCE))
+            typed("text/plain; charset=utf-8", Bytes::from_static(SENTENCE))
         };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(VARY, HeaderValue::from_static("Accept, Origin"));
-        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        let depends_on = HeaderValue::from_static("Accept, Origin");
+        response.headers_mut().insert(VARY, depends_on);
         response
     }
+}
+
+fn typed(kind: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 #[cfg(test)]

@@ -39,18 +39,21 @@ impl Admin {
     /// `GET /`: the page for a browser, for others the table of all paths.
     pub(super) async fn front(&self, request: &HeaderMap) -> AdminResponse {
         let mut answer = if html::is_wanted(request) {
-            body(
+            let mut page = body(
                 StatusCode::OK,
                 PAGE,
                 render::page(&self.seen(Instant::now()).await),
-            )
+            );
+            let headers = page.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            page
         } else {
             text(StatusCode::OK, routes::contents())
         };
-        let headers = answer.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Accept"));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        answer
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("Accept"));
         answer
     }
 

@@ -6,6 +6,7 @@ const EVERY_MS = 2000;
 // After a failure it asks less often, up to this.
 const RETRY_MOST_MS = 10000;
 const ANSWER_WITHIN_MS = 5000;
+const SENTENCE_MOST = 300;
 
 // The forms of `formats.rs`, character by character.
 const tenths = (number) => (Math.floor(number * 10 + 0.5) / 10).toFixed(1);
@@ -103,41 +104,52 @@ let timer;
 
 async function ask() {
   const answer = await fetch('overview', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-  if (!answer.ok) throw new Error(`it answers ${answer.status}`);
-  return answer.json();
+  if (answer.ok) return answer.json();
+  // A node that starts has no figures yet, and says what it waits for.
+  throw new Refused((await answer.text()).slice(0, SENTENCE_MOST));
 }
+
+// The service answers, but not with figures.
+class Refused extends Error {}
 
 async function poll() {
   clearTimeout(timer);
   if (isAsking) return;
   isAsking = true;
-  try {
-    const values = await ask();
-    if (isPaused) return;
-    show(values);
-    lastAnswer = new Date();
-    failures = 0;
-    document.body.classList.remove('stale');
-    write(time, lastAnswer.toLocaleTimeString());
-    time.dateTime = values.at;
-    // Another version has another page.
-    const isOther = values.version !== document.body.dataset.version;
-    tell(isOther ? `The service is now version ${values.version}. Reload this page.` : '');
-    write(live, 'Live, as of');
-  } catch {
-    failures += 1;
-    document.body.classList.add('stale');
-    const since = lastAnswer ? lastAnswer.toLocaleTimeString() : 'this page was loaded';
-    tell(`No answer from the service since ${since}. The figures below are from then. Asking again.`);
-    write(live, 'No answer since');
-    // It may have been ready then.
-    for (const element of document.querySelectorAll('[data-value="node.word"]')) write(element, 'No answer');
-    for (const element of document.querySelectorAll('[data-state-of="node.state"]')) element.dataset.state = 'bad';
-    document.title = 'No answer · push-service';
-  } finally {
-    isAsking = false;
-  }
-  if (!isPaused && !document.hidden) timer = setTimeout(poll, Math.min(RETRY_MOST_MS, EVERY_MS * (1 + failures)));
+  const [values, error] = await ask().then((values) => [values], (error) => [undefined, error]);
+  isAsking = false;
+  if (isPaused) return;
+  if (values) showAnswer(values);
+  else showFailure(error);
+  if (!document.hidden) timer = setTimeout(poll, Math.min(RETRY_MOST_MS, EVERY_MS * (1 + failures)));
+}
+
+function showAnswer(values) {
+  show(values);
+  lastAnswer = new Date();
+  failures = 0;
+  document.body.classList.remove('stale');
+  write(live, 'Live, as of');
+  write(time, lastAnswer.toLocaleTimeString());
+  time.dateTime = values.at;
+  // Another version has another page.
+  const isOther = values.version !== document.body.dataset.version;
+  tell(isOther ? `The service is now version ${values.version}. Reload this page.` : '');
+}
+
+function showFailure(error) {
+  failures += 1;
+  document.body.classList.add('stale');
+  const since = lastAnswer ? lastAnswer.toLocaleTimeString() : 'this page was loaded';
+  const isRefused = error instanceof Refused;
+  const what = isRefused ? `The service gives no figures (${error.message.trim()})` : 'No answer from the service';
+  tell(`${what} since ${since}. The figures below are from then. Asking again.`);
+  write(live, 'No figures since');
+  // It may have been ready then.
+  const word = isRefused ? 'Not ready' : 'No answer';
+  for (const element of document.querySelectorAll('[data-value="node.word"]')) write(element, word);
+  for (const element of document.querySelectorAll('[data-state-of="node.state"]')) element.dataset.state = 'bad';
+  document.title = `${word} · push-service`;
 }
 
 // Said once by a screen reader, and not again while it stays the same.

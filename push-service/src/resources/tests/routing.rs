@@ -294,6 +294,7 @@ async fn a_browser_gets_a_page() {
         let sentence = of(Method::GET, accept).await;
         assert_eq!(sentence.header("content-type"), Some("text/plain; charset=utf-8"));
         assert_eq!(sentence.header("vary"), Some("Accept, Origin"));
+        assert_eq!(sentence.header("content-security-policy"), None);
         assert!(sentence.body.starts_with(b"A Web Push service (RFC 8030)."));
     }
     assert_eq!(of(Method::POST, BROWSER).await.status, 405);
