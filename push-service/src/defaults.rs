@@ -29,6 +29,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+// The configuration.
+
+/// Largest file with the value of a key. Chosen: Kubernetes's limit of a whole Secret (1 MiB), and far above any key's value.
+pub const KEY_FILE_BYTES: usize = 1024 * 1024;
+
 // Storage and queues.
 
 /// What a waiting message counts beside its body, so that empty bodies are not free: about what its index entry, its

@@ -94,7 +94,7 @@ enum Command {
 #[derive(Args)]
 struct Source {
     /// TOML file; `config print-default` prints one with all keys. Environment variables named `PUSH_SERVICE__SECTION__KEY`
-    /// override it
+    /// override it; the same names with `_FILE` at the end name files with the values
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

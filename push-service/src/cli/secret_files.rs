@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use push_protocol::capability::SealingKey;
 
-use crate::config::{Config, Secret, StorageUrl};
+use crate::config::{Config, Credential, Secret, StorageUrl};
 use crate::private;
 
 /// Logs each such file.
@@ -46,8 +46,12 @@ fn holds_secret(config: &Config, file: &Path) -> bool {
         StorageUrl::Redis(url) => Some(url.expose()).filter(|url| url.contains('@')),
         StorageUrl::Embedded { .. } | StorageUrl::Memory => None,
     };
+    let password = config.storage.redis.password.as_ref().map(Credential::expose);
     let keys = security.sealing_keys.iter();
-    word.into_iter().chain(url).any(|secret| text.contains(secret))
+    word.into_iter()
+        .chain(url)
+        .chain(password)
+        .any(|secret| text.contains(secret))
         || keys.map(SealingKey::to_base64url).any(|key| text.contains(&key))
 }
 

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use super::Config;
 use super::fault::Fault;
 use super::unsure::Unsure;
+use super::values::StorageUrl;
 use super::without_effect::{self, is_redis};
 use crate::defaults;
+use crate::storage::redis::url::RedisUrl;
 use crate::tls::acme::ChallengeKind;
 
 /// The faults of a configuration whose values are good one by one. Those that depend on unsure values are left out.
@@ -211,6 +213,13 @@ fn redis(config: &Config, faults: &mut Vec<Fault>) {
              a key with `push-service keys generate`",
         ));
     }
+    let own = &config.storage.redis;
+    if own.username.is_some() && own.password.is_none() && !has_password(config) {
+        faults.push(Fault::new(
+            &["storage.redis.username", "storage.redis.password", "storage.url"],
+            "storage.redis.username is set, but there is no password: set storage.redis.password",
+        ));
+    }
     if config.storage.unused_retention < 2 * config.cluster.reconcile {
         // Only this comparison shows that a user agent stays connected.
         faults.push(Fault::new(
@@ -218,6 +227,14 @@ fn redis(config: &Config, faults: &mut Vec<Fault>) {
             "storage.unused_retention must be at least twice cluster.reconcile: else new user agents are \
              forgotten while they are connected",
         ));
+    }
+}
+
+/// Whether `storage.url` has a password.
+fn has_password(config: &Config) -> bool {
+    match &config.storage.url {
+        StorageUrl::Redis(url) => RedisUrl::parse(url.expose()).is_ok_and(|url| url.password.is_some()),
+        StorageUrl::Embedded { .. } | StorageUrl::Memory => false,
     }
 }
 

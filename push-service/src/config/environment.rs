@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 
 use super::given::{PREFIX, variable};
+use super::key_files::ENDING;
 use super::unsure::Unsure;
 use crate::logging;
 use crate::nearest::nearest;
@@ -69,7 +70,8 @@ fn unknown(name: &str, known: &[String], unsure: &mut Unsure) -> String {
     let plain = |name: &str| name.replace("__", "_").to_ascii_uppercase();
     let mut meanings: HashMap<String, String> = known
         .iter()
-        .map(|key| (plain(&variable(key)), variable(key)))
+        .flat_map(|key| [variable(key), variable(&format!("{key}{ENDING}"))])
+        .map(|name| (plain(&name), name))
         .collect();
     meanings.insert(logging::VARIABLE.to_owned(), logging::VARIABLE.to_owned());
     // Without the prefix, which all of them share.
@@ -78,7 +80,10 @@ fn unknown(name: &str, known: &[String], unsure: &mut Unsure) -> String {
     let by_rest: HashMap<String, &String> =
         meanings.iter().map(|(name, meant)| (rest(name), meant)).collect();
     let meant = nearest(&given, by_rest.keys().map(String::as_str)).map(|near| by_rest[near]);
-    if let Some(key) = known.iter().find(|key| Some(&variable(key)) == meant) {
+    let is_of = |key: &String| {
+        meant.is_some_and(|meant| *meant == variable(key) || *meant == variable(&format!("{key}{ENDING}")))
+    };
+    if let Some(key) = known.iter().find(|key| is_of(key)) {
         unsure.note(key);
     }
     let meant = meant.map_or_else(

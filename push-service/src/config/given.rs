@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::key_files::ENDING;
 use super::setting::Raw;
 
 /// How every variable begins that is a key. Two underscores, because Kubernetes sets `PUSH_SERVICE_PORT` and its like in every
@@ -15,6 +16,8 @@ pub(crate) enum Source {
     File(String),
     /// The environment.
     Environment,
+    /// A file with one value, by the path that a variable of the environment has.
+    KeyFile(String),
 }
 
 impl Source {
@@ -23,7 +26,13 @@ impl Source {
         match self {
             Self::File(file) => format!("{file}: {key}"),
             Self::Environment => variable(key),
+            Self::KeyFile(path) => format!("{}: {path}", variable(&format!("{key}{ENDING}"))),
         }
+    }
+
+    /// Whether a sentence may quote what was given there.
+    pub(crate) fn may_be_quoted(&self) -> bool {
+        !matches!(self, Self::KeyFile(_))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The configuration: read once, parsed into types, refused before a port opens.
 //!
 //! Three sources, the later over the earlier: the defaults, a TOML file, the environment
-//! (`PUSH_SERVICE__SECTION__KEY`). An unknown key is refused with the nearest known one, and a bad value with a sentence
+//! (`PUSH_SERVICE__SECTION__KEY`, or `PUSH_SERVICE__SECTION__KEY_FILE` with the path of a file that has the value). An unknown key is refused with the nearest known one, and a bad value with a sentence
 //! that names key, value and what is accepted. Secrets are never printed: neither by `Debug`, nor in a fault.
 //!
 //! All faults are told at once ([`Examined`]): of the sources, of values, of keys that contradict each other or have no
@@ -10,7 +10,7 @@
 //! Every key stands once, in `schema.rs`: its documentation, default and range make the struct, the reader and
 //! [`template()`].
 //!
-//! What it deliberately does not know: what is in the files that it names. They are opened where they are used.
+//! What it deliberately does not know: what is in the files that its keys name. They are opened where they are used.
 
 mod acme;
 mod check;
@@ -18,6 +18,7 @@ mod environment;
 mod examined;
 mod fault;
 mod given;
+mod key_files;
 mod named_files;
 mod schema;
 mod sections;
@@ -41,7 +42,9 @@ pub use schema::{
     Acme, Admin, Channels, Cluster, Config, Drain, Limits, Listen, Log, Redis, Security, Storage, Tls,
 };
 pub use template::template;
-pub use values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};
+pub use values::{
+    AlternativeServices, Credential, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl,
+};
 
 use crate::storage::{Caps, QueueLimits, Rate};
 use unsure::Unsure;

@@ -12,7 +12,9 @@ use push_protocol::vapid::PublicKey;
 
 use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
-use super::values::{AlternativeServices, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl};
+use super::values::{
+    AlternativeServices, Credential, ForwardedHeader, HostName, IpNetwork, Prefix, Secret, StorageUrl,
+};
 use crate::defaults;
 use crate::logging::LogFormat;
 use crate::storage::redis::WaitReplicas;
@@ -148,6 +150,12 @@ section! {
         wait_aof: bool = false;
         /// With `rediss://`: PEM file with the CA certificates to trust. Not set: those of this machine.
         ca: Option<PathBuf> = None;
+        /// The user whose name the service gives to Redis, as it is, not percent-encoded. Used in place of the one in
+        /// `storage.url`.
+        username: Option<Credential> = None;
+        /// That user's password, as it is, not percent-encoded. Used in place of the one in `storage.url`. Keep it in a file, and
+        /// name the file with PUSH_SERVICE__STORAGE__REDIS__PASSWORD_FILE.
+        password: Option<Credential> = None;
         /// Prefix of all keys in Redis. Services that share a Redis need different ones.
         prefix: Prefix = Prefix::default();
     }

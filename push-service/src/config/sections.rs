@@ -77,9 +77,10 @@ impl Reader {
             None => {
                 self.unsure.note(&key);
                 let place = source.name(&key);
-                let value =
-                    T::show(&raw).map_or_else(|| "its value".to_owned(), |shown| format!("`{shown}`"));
-                let why = T::why_not(&raw).map_or_else(String::new, |why| format!(": {why}"));
+                let shown = T::show(&raw).filter(|_| source.may_be_quoted());
+                let value = shown.map_or_else(|| "its value".to_owned(), |shown| format!("`{shown}`"));
+                let why = T::why_not(&raw).or_else(|| raw.why_not());
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
                 self.faults.push(format!(
                     "{place}: {value} is not accepted{why}; it takes {}",
                     bounds.takes()

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) enum Raw {
     /// The environment's only form.
     Text(String),
+    /// What is in a file that the environment names. Lines end the entries of a list, like commas.
+    Lines(String),
     /// Of a file.
     Integer(i64),
     /// Of a file.
@@ -27,6 +29,7 @@ impl Raw {
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.trim().to_owned()),
+            Self::Lines(text) => Some(text.trim()).filter(|text| is_line(text)).map(str::to_owned),
             Self::Integer(number) => Some(number.to_string()),
             Self::Float(number) => Some(number.to_string()),
             Self::Boolean(truth) => Some(truth.to_string()),
@@ -34,20 +37,40 @@ impl Raw {
         }
     }
 
+    /// The text of a value as it was given, with the spaces around it; it has no line end.
+    pub(crate) fn exact_text(&self) -> Option<String> {
+        match self {
+            Self::Text(text) | Self::Lines(text) => Some(text.clone()).filter(|text| is_line(text)),
+            _ => self.text(),
+        }
+    }
+
+    /// What is wrong with the form, whichever key it is for.
+    pub(crate) fn why_not(&self) -> Option<String> {
+        let has_lines = matches!(self, Self::Lines(text) if !is_line(text.trim()));
+        has_lines.then(|| "it has more than one line".to_owned())
+    }
+
     /// The entries of a list; text is a list with commas, and empty text the empty one.
     fn entries(&self) -> Option<Vec<Raw>> {
+        let split = |text: &str, at: &[char]| {
+            let entries = text.split(at).map(str::trim);
+            entries
+                .filter(|entry| !entry.is_empty())
+                .map(|entry| Self::Text(entry.to_owned()))
+                .collect()
+        };
         match self {
-            Self::Text(text) => Some(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|entry| !entry.is_empty())
-                    .map(|entry| Self::Text(entry.to_owned()))
-                    .collect(),
-            ),
+            Self::Text(text) => Some(split(text, &[','])),
+            Self::Lines(text) => Some(split(text, &[',', '\n', '\r'])),
             Self::List(entries) => entries.iter().map(|entry| entry.text().map(Self::Text)).collect(),
             _ => None,
         }
     }
+}
+
+fn is_line(text: &str) -> bool {
+    !text.contains(['\n', '\r'])
 }
 
 /// A type that a key can have.

@@ -10,6 +10,7 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 use super::Config;
 use super::environment;
 use super::given::{Given, PREFIX, Source, variable};
+use super::key_files::{self, ENDING};
 use super::sections::{Item, Section as _, dotted};
 use super::setting::Raw;
 use super::unsure::Unsure;
@@ -41,8 +42,9 @@ pub(crate) fn collect(
             }
         }
     }
-    let variables = environment::sort(variables, &collector.keys, &mut collector.unsure);
+    let mut variables = environment::sort(variables, &collector.keys, &mut collector.unsure);
     collector.faults.extend(variables.faults);
+    let files = key_files::take(&mut variables.keys, &collector.keys);
     let values = Environment::with_prefix(PREFIX.trim_end_matches('_'))
         .prefix_separator("__")
         .separator("__")
@@ -53,6 +55,17 @@ pub(crate) fn collect(
         Err(_) => {
             collector.unsure.note_everything();
             collector.faults.push("the environment cannot be read".to_owned());
+        }
+    }
+    for file in files {
+        match file.read() {
+            Ok(text) => collector
+                .given
+                .keep(file.key, Raw::Lines(text), Source::KeyFile(file.path)),
+            Err(why) => {
+                collector.unsure.note(&file.key);
+                collector.faults.push(why);
+            }
         }
     }
     collector.faults.sort();
@@ -137,14 +150,34 @@ impl Collector {
     }
 
     fn unknown(&mut self, key: &str, source: &Source) {
-        let meant = nearest(key, self.keys.iter().map(String::as_str));
-        if let Some(meant) = meant {
+        let named = key
+            .strip_suffix(ENDING)
+            .filter(|key| self.keys.iter().any(|known| known == key));
+        // Of a variable for a file, the nearest is one as well.
+        let ending = match source {
+            Source::Environment if key.ends_with(ENDING) => ENDING,
+            _ => "",
+        };
+        let (start, _) = key.split_at(key.len() - ending.len());
+        let start = nearest(start, self.keys.iter().map(String::as_str));
+        let whole = nearest(key, self.keys.iter().map(String::as_str));
+        let (meant, ending) = match whole {
+            Some(whole) => (Some(whole), ""),
+            None => (start, ending),
+        };
+        if let Some(meant) = named.or(meant) {
             self.unsure.note(meant);
         }
         let meant = match (meant, source) {
+            (_, Source::File(_)) if named.is_some() => format!(
+                "only the environment names files with values: set {}",
+                variable(key)
+            ),
             (None, _) => "`push-service config print-default` prints all keys".to_owned(),
             (Some(known), Source::File(_)) => format!("did you mean {known}?"),
-            (Some(known), Source::Environment) => format!("did you mean {}?", variable(known)),
+            (Some(known), Source::Environment | Source::KeyFile(_)) => {
+                format!("did you mean {}?", variable(&format!("{known}{ending}")))
+            }
         };
         let place = source.name(key);
         self.faults
@@ -155,7 +188,7 @@ impl Collector {
         let inside = |key: &&String| key.rsplit_once('.').is_some_and(|(path, _)| path == section);
         let names = self.keys.iter().filter(inside).map(|key| match source {
             Source::File(_) => key.clone(),
-            Source::Environment => variable(key),
+            Source::Environment | Source::KeyFile(_) => variable(key),
         });
         names.collect::<Vec<_>>().join(", ")
     }

@@ -9,7 +9,8 @@ use super::sections::{Item, Section as _, dotted};
 const HEAD: &str = "\
 # The configuration of push-service: every key, with its default.
 # Keep the lines that you change, and delete the others. An empty string means that the key is not set.
-# Environment variables override this file. The line above each key names its variable.
+# Environment variables override this file. The line above each key names its variable. The same name with _FILE at its end
+# takes the path of a file with the value, for secrets.
 ";
 
 /// A TOML document that says what the defaults say, and explains every key.

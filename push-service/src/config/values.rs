@@ -175,6 +175,23 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A user's name or a password for another server, as it is: any text of one line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(String);
+
+impl Credential {
+    /// The text itself: for connecting, never for printing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
 /// A URL without what may be secret: what stands before its `@`, and its query.
 fn without_credentials(url: &str) -> String {
     let url = url.split_once('?').map_or(url, |(url, _)| url);
@@ -394,6 +411,26 @@ impl Setting for Secret {
 
     fn parse(raw: &Raw) -> Option<Self> {
         Self::parse(&raw.text()?)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted("…")
+    }
+
+    fn show(_: &Raw) -> Option<String> {
+        None
+    }
+}
+
+impl Setting for Credential {
+    fn takes() -> String {
+        "text of one line".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        raw.exact_text()
+            .filter(|text| !text.is_empty() && !text.contains('\0'))
+            .map(Self)
     }
 
     fn to_toml(&self) -> String {

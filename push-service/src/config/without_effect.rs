@@ -80,6 +80,8 @@ const GROUPS: &[Group] = &[
             storage.redis.wait_replicas_min,
             storage.redis.wait_aof,
             storage.redis.ca,
+            storage.redis.username,
+            storage.redis.password,
             storage.redis.prefix,
             cluster.inline_bytes,
             cluster.reconcile
@@ -289,6 +291,8 @@ mod tests {
         ("tls.acme.challenge", "'http-01'", "", ACME),
         ("storage.redis.wait_replicas", "1", "", REDIS),
         ("storage.redis.wait_aof", "true", "storage.url = 'memory:'", REDIS),
+        ("storage.redis.username", "'push'", "", WITH_PASSWORD),
+        ("storage.redis.password", "'p'", "", REDIS),
         ("storage.redis.prefix", "'other'", "", REDIS),
         ("cluster.inline_bytes", "1", "", REDIS),
         ("cluster.reconcile", "'30s'", "", REDIS),
@@ -334,6 +338,7 @@ mod tests {
         "listen.tls = ['127.0.0.1:1']\ntls.acme.domains = ['a.example']\npublic_url = 'https://a.example'";
     const KEY: &str = "security.sealing_keys = ['AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8']\n";
     const REDIS: &str = "storage.url = 'redis://localhost'";
+    const WITH_PASSWORD: &str = "storage.url = 'redis://:p@localhost'";
     const WAITING: &str = "storage.url = 'redis://localhost'\nstorage.redis.wait_replicas = 'all'";
     const OVER_TLS: &str = "storage.url = 'rediss://localhost'";
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use push_protocol::capability::{Capabilities, SealingKey};
 
 use super::{ServiceError, sentence};
-use crate::config::{Config, StorageUrl};
+use crate::config::{Config, Credential, StorageUrl};
 use crate::defaults::REDIS_DOUBTED_FOR;
 use crate::random;
 use crate::storage::clock::SystemClock;
@@ -119,7 +119,11 @@ fn redis_options(
     url: &str,
     announce: Arc<dyn Announce>,
 ) -> Result<redis::Options, ServiceError> {
-    let url = RedisUrl::parse(url).map_err(|why| sentence("storage.url", &why))?;
+    let mut url = RedisUrl::parse(url).map_err(|why| sentence("storage.url", &why))?;
+    let own = &config.storage.redis;
+    let exposed = |own: &Option<Credential>| own.as_ref().map(|own| own.expose().to_owned());
+    url.user = exposed(&own.username).or(url.user);
+    url.password = exposed(&own.password).or(url.password);
     Ok(redis::Options {
         wait_replicas: match config.storage.redis.wait_replicas {
             WaitReplicas::All { .. } => WaitReplicas::All {

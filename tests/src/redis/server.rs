@@ -210,11 +210,19 @@ impl Server {
         self.directory.path()
     }
 
-    /// `name:password@`, or nothing.
+    /// `name:password@`, percent-encoded, or nothing.
     pub(super) fn user_part(&self) -> String {
+        let encoded = |text: &str| {
+            let bytes = text.bytes().map(|byte| match byte {
+                b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+                byte => format!("%{byte:02X}"),
+            });
+            bytes.collect::<String>()
+        };
         match self.user() {
             None => String::new(),
-            Some((name, password)) => format!("{name}:{password}@"),
+            Some((name, password)) => format!("{}:{}@", encoded(name), encoded(password)),
         }
     }
 

@@ -54,6 +54,56 @@ async fn tls_and_a_password_let_in_and_stay_secret() {
     assert!(!refusal.said.contains(PASSWORD), "{}", refusal.said);
 }
 
+/// Every character that has a meaning in a URL, and quotes, which have one in Redis's configuration only at the beginning of a word.
+const ODD_PASSWORD: &str = "p@s:s/w%20#r&d?'\"\\é";
+
+/// User and password are read from files as they are, not percent-encoded, and used in place of those in the URL: for a single Redis,
+/// for the servers behind sentinels and for a cluster. Neither log nor status nor `config check` shows the password.
+#[tokio::test]
+async fn user_and_password_come_from_files() {
+    let configuration = Configuration::new().user("push", ODD_PASSWORD);
+    let server = Server::start(configuration.clone()).await;
+    let sentinels = Sentinels::start_with(1, &configuration).await;
+    let cluster = Cluster::start_with(3, 0, &configuration).await;
+    let directory = TempDir::new().expect("a directory");
+    let file = |name: &str, content: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, content).expect("the file is written");
+        file.display().to_string()
+    };
+    let (user, password) = (
+        file("user", "push\n"),
+        file("password", &format!("{ODD_PASSWORD}\r\n")),
+    );
+    for url in [server.url(), sentinels.url(), cluster.url()] {
+        let (scheme, rest) = url.split_once("://").expect("a URL");
+        let (_, servers) = rest.rsplit_once('@').expect("user and password");
+        for before in ["", "other:wrong@"] {
+            let configured = settings(&format!("{scheme}://{before}{servers}"))
+                .environment("PUSH_SERVICE__STORAGE__REDIS__USERNAME_FILE", &user)
+                .environment("PUSH_SERVICE__STORAGE__REDIS__PASSWORD_FILE", &password)
+                .environment("PUSH_SERVICE_LOG", "trace");
+            let node = Node::start(configured).await;
+            let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
+            agent.subscribe(None).await;
+            let status = node.ask_admin("/status").await.text();
+            assert!(!status.contains(ODD_PASSWORD) && !node.log().text().contains(ODD_PASSWORD));
+        }
+    }
+    let wrong = file("wrong", "hunter2@hunter2");
+    let (_, servers) = server
+        .url()
+        .rsplit_once('@')
+        .map(|(user, servers)| (user.to_owned(), servers.to_owned()))
+        .expect("a user");
+    let configured = settings(&format!("redis://{servers}"))
+        .environment("PUSH_SERVICE__STORAGE__REDIS__USERNAME_FILE", &user)
+        .environment("PUSH_SERVICE__STORAGE__REDIS__PASSWORD_FILE", &wrong);
+    let refusal = Node::refused(configured).await;
+    assert!(refusal.said.contains("password"), "{}", refusal.said);
+    assert!(!refusal.said.contains("hunter2"), "{}", refusal.said);
+}
+
 /// PR-1, PR-3: a Redis that would drop half of its append-only file when it is started again, because its user `default` may
 /// not write, is refused, with what has to be set. Without a right to look, the log says that it is not known.
 #[tokio::test]
