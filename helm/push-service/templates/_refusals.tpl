@@ -72,6 +72,10 @@ storage.redis.url has a password, and everyone who may read the ConfigMap could 
 storage.redis.ca is set, but storage.redis.url does not speak TLS: write rediss instead of redis there, or remove storage.redis.ca
 {{- end -}}
 {{- end }}
+{{- $hasPassword := or $redis.existingSecret (and $values.externalSecret.enabled $values.externalSecret.redisPassword.key) (include "push-service.setByEnv" (list . "PUSH_SERVICE__STORAGE__REDIS__PASSWORD")) $isInEnv -}}
+{{- if and $redis.username (not $hasPassword) }}
+storage.redis.username is set, but there is no password: set storage.redis.existingSecret to the Secret that has it
+{{- end }}
 {{- if and $redis.ca.existingConfigMap $redis.ca.existingSecret }}
 storage.redis.ca.existingConfigMap and storage.redis.ca.existingSecret are both set: remove one of them
 {{- end }}
