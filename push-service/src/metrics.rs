@@ -6,6 +6,7 @@
 //! What it deliberately does not know: who calls, and how the text is served.
 
 mod family;
+mod files;
 mod labels;
 mod recent;
 mod refusals;
@@ -20,6 +21,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEnc
 
 use crate::storage::{StorageError, Usage};
 use family::Family;
+pub use files::OpenFiles;
 pub use labels::{
     Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
     Removed, Resource, Step, Trouble, Undelivered,
@@ -86,6 +88,11 @@ pub struct Metrics {
     capability_opens: Vec<IntCounter>,
     vapid_cache: Family<Cache, IntCounter>,
     recent: Recent,
+    ready: IntGauge,
+    connections_limit: IntGauge,
+    /// Only where the system tells.
+    files_open: OnceLock<IntGauge>,
+    files_limit: OnceLock<IntGauge>,
 }
 
 /// What storage holds.
@@ -295,6 +302,17 @@ impl Metrics {
                 let _ = gauges.remove_label_values(&labels);
             }
         }
+    }
+
+    /// Whether `/readyz` is 200; told before each rendering.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(is_ready.into());
+    }
+
+    /// How many connections the public listeners take in all.
+    pub fn connections_limit(&self, connections: usize) {
+        self.connections_limit
+            .set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 
     /// The text exposition format.

@@ -12,16 +12,16 @@ use hyper::body::Body;
 use push_protocol::{SubscriptionId, UserAgentId};
 use serde_json::json;
 
+use super::Admin;
 use super::actions::Action;
 use super::hosts;
 use super::page;
 use super::response::{AdminResponse, body, error, json, method_not_allowed, text, wrong_host};
 use super::routes::{self, Found, Missing, Operation};
 use super::version::{VERSION, version};
-use super::{Admin, Readiness};
 use crate::defaults;
 use crate::logging;
-use crate::metrics::{Certificate, Metrics};
+use crate::metrics::{Certificate, Metrics, OpenFiles};
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
 
@@ -97,7 +97,7 @@ impl Admin {
             Operation::PageStyle => page::style(),
             Operation::PageScript => page::script(),
             Operation::PageIcon => page::icon(),
-            Operation::Metrics => self.metrics(),
+            Operation::Metrics => self.metrics().await,
             Operation::Health => text(StatusCode::OK, "up\n"),
             Operation::LoadBalancer => text(StatusCode::OK, ""),
             Operation::Ready => self.ready().await,
@@ -119,7 +119,9 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> AdminResponse {
+    async fn metrics(&self) -> AdminResponse {
+        self.metrics.ready(self.trouble().await.is_none());
+        OpenFiles::now().await.show_on(&self.metrics);
         if let Some(usage) = self.storage.usage() {
             self.metrics.usage(usage);
         } else if let Some(bytes) = self.storage.queued_bytes() {
@@ -137,7 +139,7 @@ impl Admin {
         let senders = self.broker.senders().into_iter();
         let senders = senders.map(|ranked| (ranked.sender.to_string(), ranked.pushes));
         let text = self.metrics.render() + &Metrics::render_senders(senders);
-        body(StatusCode::OK, EXPOSITION, text)
+        exposed(text)
     }
 
     async fn ready(&self) -> AdminResponse {
@@ -149,9 +151,9 @@ impl Admin {
 
     /// Why no traffic should come, if so.
     async fn trouble(&self) -> Option<String> {
-        match self.readiness.now() {
-            Readiness::Ready => self.storage_trouble().await,
-            other => Some(other.to_string()),
+        match self.readiness.trouble() {
+            None => self.storage_trouble().await,
+            trouble => trouble,
         }
     }
 
@@ -238,6 +240,11 @@ impl Admin {
             Err(trouble) => refuse(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string()),
         }
     }
+}
+
+/// Metrics, as Prometheus reads them.
+pub(super) fn exposed(text: String) -> AdminResponse {
+    body(StatusCode::OK, EXPOSITION, text)
 }
 
 fn log_filter() -> AdminResponse {

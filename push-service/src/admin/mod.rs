@@ -4,6 +4,9 @@
 //! for longest is closed for it (PR-44). Every peer that reaches the port may read, but a web page in a browser may not
 //! (`hosts`); actions need a token ([`Guard`]).
 //!
+//! It listens before storage is open ([`AdminPort`]): probes are answered from the first moment, all else when the node is
+//! built.
+//!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 
 mod actions;
@@ -17,6 +20,7 @@ mod page;
 mod readiness;
 mod response;
 mod routes;
+mod starting;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -28,7 +32,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::server::conn::http1;
@@ -43,7 +47,7 @@ use self::connections::{Connections, Use};
 pub(crate) use self::inspect::now_ms;
 pub use self::inspection::{InspectedKind, Inspection, MessageState, ShownMessage, ShownStep};
 pub use self::token::{Guard, TokenError};
-pub use readiness::{Readiness, ReadinessWatch};
+pub use readiness::{Readiness, ReadinessWatch, Refusing};
 
 use crate::broker::Broker;
 use crate::config::HostName;
@@ -73,13 +77,36 @@ pub struct Admin {
     pub hosts: Arc<[HostName]>,
 }
 
-impl Admin {
+/// What serves the admin listeners. Until the node is built, it answers what needs no storage.
+pub struct AdminPort {
+    metrics: Arc<Metrics>,
+    readiness: Arc<ReadinessWatch>,
+    hosts: Arc<[HostName]>,
+    node: OnceLock<Admin>,
+}
+
+impl AdminPort {
+    /// Of a node that starts. `hosts` are as in [`Admin`].
+    pub fn new(metrics: Arc<Metrics>, readiness: Arc<ReadinessWatch>, hosts: Arc<[HostName]>) -> Self {
+        Self {
+            metrics,
+            readiness,
+            hosts,
+            node: OnceLock::new(),
+        }
+    }
+
+    /// The node is built: everything is answered from now on. The first one stays.
+    pub fn built(&self, node: Admin) {
+        let _ = self.node.set(node);
+    }
+
     /// Serves until `shutdown` resolves, then lets answers under way end, for at most
     /// [`defaults::ADMIN_END_WITHIN`].
     ///
     /// Dropping the future closes the listener and every connection at once.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let admin = Arc::new(self);
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let admin = self;
         let (end, ending) = watch::channel(());
         let mut connections = Connections::new(defaults::ADMIN_CONNECTIONS);
         let mut shutdown = pin!(shutdown);
@@ -129,7 +156,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 /// One connection, to its end or to the service's.
 async fn converse(
-    admin: Arc<Admin>,
+    admin: Arc<AdminPort>,
     stream: TcpStream,
     peer: SocketAddr,
     use_of: Arc<Use>,

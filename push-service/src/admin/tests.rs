@@ -231,6 +231,18 @@ pub(super) fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
     (admin, storage, readiness)
 }
 
+/// Serves this node on a listener, as from its start on.
+fn serve(
+    admin: Admin,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (metrics, readiness) = (Arc::clone(&admin.metrics), Arc::clone(&admin.readiness));
+    let port = AdminPort::new(metrics, readiness, Arc::clone(&admin.hosts));
+    port.built(admin);
+    Arc::new(port).serve(listener, shutdown)
+}
+
 async fn get(admin: &Admin, path: &str) -> (u16, String) {
     ask(admin, "GET", path).await
 }
@@ -417,7 +429,7 @@ async fn idle_connections_give_way() {
     readiness.ready();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let serving = tokio::spawn(serve(admin, listener, std::future::pending()));
     let mut idle = Vec::new();
     for _ in 0..3 {
         for _ in 0..defaults::ADMIN_CONNECTIONS {
@@ -454,7 +466,7 @@ async fn a_probe_in_a_flood_is_answered() {
     flood.extend((0..80).map(|_| connect()));
     probe.set_nonblocking(true).unwrap();
     let mut probe = TcpStream::from_std(probe).unwrap();
-    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let serving = tokio::spawn(serve(admin, listener, std::future::pending()));
     let mut answer = [0; 12];
     probe
         .read_exact(&mut answer)
@@ -470,7 +482,7 @@ async fn a_connection_that_asks_nothing_is_closed() {
     let (admin, _, _) = admin();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let serving = tokio::spawn(serve(admin, listener, std::future::pending()));
     let mut silent = TcpStream::connect(address).await.unwrap();
     let started = tokio::time::Instant::now();
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
@@ -495,7 +507,7 @@ async fn the_listener_ends_when_told_to() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (end, ended) = oneshot::channel::<()>();
-    let serving = tokio::spawn(admin.serve(listener, async move {
+    let serving = tokio::spawn(serve(admin, listener, async move {
         ended.await.unwrap();
     }));
 
@@ -522,7 +534,7 @@ async fn connections_are_bounded() {
     let (admin, _, _) = admin();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let serving = tokio::spawn(serve(admin, listener, std::future::pending()));
 
     let mut peers = Vec::new();
     for _ in 0..defaults::ADMIN_CONNECTIONS {
@@ -557,4 +569,50 @@ async fn connect_and_ask(address: std::net::SocketAddr) -> TcpStream {
         .await
         .unwrap();
     peer
+}
+
+/// Before the node is built, `/healthz` is 200 and `/readyz` 503 with what the start waits for; what needs storage is 503 with a
+/// sentence. A page of another site may ask no more than later. From then on the node answers.
+#[tokio::test]
+async fn probes_are_answered_before_storage_is_open() {
+    let (node, _, readiness) = admin();
+    let metrics = Arc::clone(&node.metrics);
+    let port = AdminPort::new(metrics, Arc::clone(&readiness), Arc::clone(&node.hosts));
+    let get = async |path: &str, host: &str| {
+        let request = Request::builder().uri(path).header("host", host);
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let (head, body) = port.answer(request, PEER).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    };
+    readiness.starting("Redis at redis://127.0.0.1:1");
+    let waits = "starting: waits for Redis at redis://127.0.0.1:1";
+    let rows = [
+        ("/healthz", 200, "up"),
+        ("/__lbheartbeat__", 200, ""),
+        ("/__version__", 200, env!("CARGO_PKG_VERSION")),
+        ("/readyz", 503, waits),
+        ("/health", 503, waits),
+        ("/status", 200, waits),
+        ("/metrics", 200, "\npush_service_ready 0\n"),
+        ("/", 503, waits),
+        ("/senders", 503, waits),
+        ("/user-agents/ab", 503, waits),
+        ("/nothing", 404, "unknown path"),
+    ];
+    for (path, status, words) in rows {
+        let (found, body) = get(path, "127.0.0.1").await;
+        assert!(found == status && body.contains(words), "{path}: {found} {body}");
+        assert_eq!(get(path, "evil.example").await.0, 421, "{path}");
+    }
+    readiness.ready();
+    assert_eq!(get("/readyz", "127.0.0.1").await.0, 503);
+    port.built(node);
+    assert_eq!(get("/readyz", "127.0.0.1").await.0, 200);
+    assert!(
+        get("/metrics", "127.0.0.1")
+            .await
+            .1
+            .contains("\npush_service_ready 1\n")
+    );
 }

@@ -156,6 +156,10 @@ section! {
         /// That user's password, as it is, not percent-encoded. Used in place of the one in `storage.url`. Keep it in a file, and
         /// name the file with PUSH_SERVICE__STORAGE__REDIS__PASSWORD_FILE.
         password: Option<Credential> = None;
+        /// How long the start waits for a Redis that is away, loads its data or has no primary yet. Then the process ends.
+        /// Meanwhile `/healthz` of the admin listener is 200 and `/readyz` 503. A wrong password or a Redis that is not fit
+        /// ends it at once.
+        start_within: Duration = defaults::REDIS_START_WITHIN, in INSTANT..=DAY;
         /// Prefix of all keys in Redis. Services that share a Redis need different ones.
         prefix: Prefix = Prefix::default();
     }

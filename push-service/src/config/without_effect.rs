@@ -82,6 +82,7 @@ const GROUPS: &[Group] = &[
             storage.redis.ca,
             storage.redis.username,
             storage.redis.password,
+            storage.redis.start_within,
             storage.redis.prefix,
             cluster.inline_bytes,
             cluster.reconcile
@@ -293,6 +294,7 @@ mod tests {
         ("storage.redis.wait_aof", "true", "storage.url = 'memory:'", REDIS),
         ("storage.redis.username", "'push'", "", WITH_PASSWORD),
         ("storage.redis.password", "'p'", "", REDIS),
+        ("storage.redis.start_within", "'1m'", "", REDIS),
         ("storage.redis.prefix", "'other'", "", REDIS),
         ("cluster.inline_bytes", "1", "", REDIS),
         ("cluster.reconcile", "'30s'", "", REDIS),

@@ -61,9 +61,13 @@ pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// The longest such pause. Chosen: a failover takes seconds, and 8,192 steps that ask every 0.4 s are no burden.
 pub const REDIS_PAUSE_LONGEST: Duration = Duration::from_millis(400);
 
-/// How long the start waits for a Redis that loads its data or is not there yet. Chosen: containers that start together are
-/// up by then, and supervisors start a process that gave up again.
+/// How long the start waits for a Redis that loads its data or is not there yet, and how long checks and other commands do.
+/// Chosen: containers that start together are up by then, and supervisors start a process that gave up again.
 pub const REDIS_START_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// The longest pause between two attempts of the start; the first is [`REDIS_PAUSE_FIRST`], and it doubles. Chosen: a thousand
+/// nodes that wait are no burden to the Redis that comes, and a start is hardly later for it.
+pub const REDIS_START_PAUSE_LONGEST: Duration = SECOND.saturating_mul(2);
 
 /// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: a change that causes
 /// no error, such as the move of a slot that is not used, matters little.

@@ -1,15 +1,18 @@
 //! From an accepted socket to the first byte of HTTP.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::acceptance::Accepting;
 use super::opening::Opening;
 use super::permits::Permit;
 use super::proxy_protocol::MadeFor;
@@ -21,9 +24,14 @@ use crate::tasks::{Owner, Task, Watched};
 use crate::tls::Acceptor;
 
 /// Accepts until told to leave.
-pub(super) async fn run(listener: Listener, context: Arc<Context>, tasks: TaskTracker) {
+pub(super) async fn run(
+    listener: Listener,
+    mut accepting: Accepting,
+    context: Arc<Context>,
+    tasks: TaskTracker,
+) {
     let leave = context.leave.clone();
-    let accept = accept_all(&listener, &context, &tasks);
+    let accept = accept_all(&listener, &mut accepting, &context, &tasks);
     tokio::select! {
         biased;
         () = leave.cancelled() => {}
@@ -33,12 +41,13 @@ pub(super) async fn run(listener: Listener, context: Arc<Context>, tasks: TaskTr
 
 async fn accept_all(
     listener: &Listener,
+    accepting: &mut Accepting,
     context: &Arc<Context>,
     tasks: &TaskTracker,
 ) -> std::convert::Infallible {
     let mut pause = ACCEPT_PAUSE_FIRST;
     loop {
-        match listener.socket.accept().await {
+        match accept(&listener.socket, accepting).await {
             Ok((socket, address)) => {
                 pause = ACCEPT_PAUSE_FIRST;
                 if let Some(connection) = admit(socket, address, listener.label(), context) {
@@ -48,9 +57,26 @@ async fn accept_all(
                 }
             }
             Err(error) if is_of_the_peer(&error) => {}
-            Err(error) => pause = wait_out(&error, pause).await,
+            Err(error) => {
+                accepting.fails(&error);
+                pause = wait_out(&error, pause).await;
+            }
         }
     }
+}
+
+/// The next connection, or why the system gives none.
+async fn accept(socket: &TcpListener, accepting: &mut Accepting) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|task| {
+        let accepted = socket.poll_accept(task);
+        // That there is no connection says that one could be accepted: the system reserves a file before it looks. Without
+        // this, a node that gets no traffic because it is not ready would never be ready again.
+        if !matches!(accepted, Poll::Ready(Err(_))) {
+            accepting.works();
+        }
+        accepted
+    })
+    .await
 }
 
 /// Whether the connection broke before it was accepted: then it is gone, and the next one may be fine.

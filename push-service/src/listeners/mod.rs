@@ -11,6 +11,7 @@
 //! What it deliberately does not know: what any path means, beyond whether a channel can be opened there.
 
 mod accept;
+mod acceptance;
 mod client_address;
 mod handshake;
 mod http1;
@@ -36,6 +37,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::acceptance::Acceptance;
+use self::acceptance::Accepting;
 pub use self::client_address::TrustedProxies;
 pub use self::handshake::ChannelPath;
 use self::permits::ConnectionLimits;
@@ -98,6 +101,7 @@ pub struct Listeners {
     tasks: TaskTracker,
     leave: CancellationToken,
     end: CancellationToken,
+    acceptance: Arc<Acceptance>,
 }
 
 impl Listeners {
@@ -110,18 +114,20 @@ impl Listeners {
         trusted_proxies: TrustedProxies,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let connection_limits = ConnectionLimits::new(
+            limits.connections,
+            limits.connections_per_address,
+            Arc::clone(&metrics),
+        );
         let started = Self {
             tasks: TaskTracker::new(),
             leave: CancellationToken::new(),
             end: CancellationToken::new(),
+            acceptance: Acceptance::new(Arc::clone(&connection_limits)),
         };
         let context = Arc::new(Context {
             handlers,
-            connection_limits: ConnectionLimits::new(
-                limits.connections,
-                limits.connections_per_address,
-                Arc::clone(&metrics),
-            ),
+            connection_limits,
             metrics,
             limits,
             trusted_proxies,
@@ -130,11 +136,17 @@ impl Listeners {
             leave: started.leave.clone(),
             end: started.end.clone(),
         });
-        for listener in listeners {
-            let run = accept::run(listener, Arc::clone(&context), started.tasks.clone());
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let accepting = Accepting::new(&started.acceptance, number);
+            let run = accept::run(listener, accepting, Arc::clone(&context), started.tasks.clone());
             background.spawn(Task::Accept, started.tasks.track_future(run));
         }
         started
+    }
+
+    /// Whether connections can be accepted.
+    pub fn acceptance(&self) -> Arc<Acceptance> {
+        Arc::clone(&self.acceptance)
     }
 
     /// Leaves (PR-36): ports close, requests under way are answered, peers are told to connect elsewhere. What is not

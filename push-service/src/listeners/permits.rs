@@ -27,6 +27,7 @@ pub(super) struct ConnectionLimits {
 impl ConnectionLimits {
     /// At most `total` connections, of which `per_address` from one address; 0 of those means no limit.
     pub(super) fn new(total: usize, per_address: u32, metrics: Arc<Metrics>) -> Arc<Self> {
+        metrics.connections_limit(total);
         Arc::new(Self {
             total,
             per_address: if per_address == 0 { u32::MAX } else { per_address },
@@ -48,6 +49,11 @@ impl ConnectionLimits {
             listener,
             payer: Payer::UNKNOWN,
         })
+    }
+
+    /// How many connections there may be, if there are as many.
+    pub(super) fn used_up(&self) -> Option<usize> {
+        (self.open.load(Ordering::Relaxed) >= self.total).then_some(self.total)
     }
 
     fn enter(&self, address: NonZeroU64) -> bool {

@@ -146,6 +146,14 @@ impl Metrics {
                 "Look-ups of VAPID tokens in the cache of verified tokens",
             ),
             recent: Recent::new(Instant::now()),
+            ready: gauge(r, "ready", "1 while /readyz is 200, else 0"),
+            connections_limit: gauge(
+                r,
+                "connections_limit",
+                "Connections of public listeners that are accepted at a time",
+            ),
+            files_open: OnceLock::new(),
+            files_limit: OnceLock::new(),
             registry,
         }
     }
@@ -170,6 +178,18 @@ pub(super) fn queued_bytes(r: &Registry) -> IntGauge {
         r,
         "queue_bytes",
         "Bytes of waiting push messages that count against budgets and caps",
+    )
+}
+
+pub(super) fn files_open(r: &Registry) -> IntGauge {
+    gauge(r, "files_open", "Open files of the process, connections included")
+}
+
+pub(super) fn files_limit(r: &Registry) -> IntGauge {
+    gauge(
+        r,
+        "files_limit",
+        "Files that the process may have open, connections included",
     )
 }
 

@@ -25,6 +25,15 @@ pub(super) struct BannerFacts {
     pub(super) user_agent_secret: bool,
 }
 
+/// Writes a line to the log as soon as probes are answered.
+pub(super) fn starting(admin: &[SocketAddr]) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        admin = joined(admin),
+        "starting"
+    );
+}
+
 /// Writes one line to the log, and the banner if standard error is a terminal.
 pub(super) fn announce(facts: &BannerFacts) {
     tracing::info!(

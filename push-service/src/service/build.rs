@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
-use super::{AdminListeners, Node, ServiceError, ShownByAdmin, descriptors, sentence};
-use crate::admin::{Actions, Guard, ReadinessWatch};
+use super::{AdminListeners, Node, ServiceError, banner, descriptors, sentence};
+use crate::admin::{Actions, Admin, AdminPort, Guard, ReadinessWatch};
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::{ChannelBounds, Channels, Registry};
@@ -26,6 +26,7 @@ use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxie
 use crate::metrics::Metrics;
 use crate::resources::Resources;
 use crate::storage::Announce;
+use crate::storage::redis::WaitsFor;
 use crate::tasks::Background;
 use crate::tls::acme::{self, Renewer};
 use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
@@ -55,16 +56,41 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         outboxes: Arc::default(),
         history: Arc::clone(&history),
     });
-    let (storage, keys) = open_with_keys(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
-    let capabilities = admitted(&*storage, &keys).await?;
-
-    let renewer = renewer(&config).await?;
-    let acceptor = acceptor(&config, &keys, renewer.as_ref()).await?;
+    let background = Background::new();
+    let readiness = Arc::new(ReadinessWatch::new());
+    let hosts: Arc<[config::HostName]> = config.admin.hosts.clone().into();
     let actions = actions(&config).await?;
+    let sockets = bind_admin(&config.listen.admin).await?;
+    let admin_addresses = addresses_of(&sockets)?;
+    let port = Arc::new(AdminPort::new(
+        Arc::clone(&metrics),
+        Arc::clone(&readiness),
+        Arc::clone(&hosts),
+    ));
+    // From here on probes are answered.
+    let admin = AdminListeners::serve(&background, sockets, &port);
+    banner::starting(&admin_addresses);
+
+    readiness.starting("certificates");
+    // A Redis has no keys of its own and may be away for long: files that can't be read are told before that.
+    let certificates = match &config.storage.url {
+        StorageUrl::Redis(_) => Some(certificates_of(&config, &config.security.sealing_keys).await?),
+        StorageUrl::Memory | StorageUrl::Embedded { .. } => None,
+    };
+    readiness.starting(format!("storage to be opened, {}", config.storage.url));
+    let told_of_waits = Arc::clone(&readiness);
+    let waits_for: WaitsFor = Arc::new(move |what| told_of_waits.starting(what));
+    let announce = Arc::clone(&told) as Arc<dyn Announce>;
+    let (storage, keys) = open_with_keys(&config, announce, Some(waits_for)).await?;
+    let capabilities = admitted(&*storage, &keys).await?;
+    readiness.starting("certificates and ports");
+    let (renewer, acceptor) = match certificates {
+        Some(read) => read,
+        None => certificates_of(&config, &keys).await?,
+    };
     let http = bind(&config.listen.http, None)?;
     let tls = bind(&config.listen.tls, acceptor.as_ref())?;
-    let admin = bind_admin(&config.listen.admin).await?;
-    let facts = facts(&config, &http, &tls, &admin)?;
+    let facts = facts(&config, &http, &tls, admin_addresses)?;
 
     let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
     let policy = policy(&config);
@@ -97,7 +123,6 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         config.listen.forwarded_header.clone(),
     );
     let sockets = http.into_iter().chain(tls).collect();
-    let background = Background::new();
     let listeners = Listeners::start(
         &background,
         sockets,
@@ -107,26 +132,29 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         Arc::clone(&metrics),
     );
 
+    let acceptance = listeners.acceptance();
+    readiness.asks(Arc::new(move || acceptance.refusing()));
+    port.built(Admin {
+        metrics,
+        storage: Arc::clone(&storage),
+        acceptor: acceptor.clone(),
+        readiness: Arc::clone(&readiness),
+        warnings: warnings.into(),
+        hosts,
+        broker: Arc::clone(&broker),
+        actions: Arc::new(actions),
+    });
     let mut node = Node {
         config: config.drain.clone(),
         facts,
-        readiness: Arc::new(ReadinessWatch::new()),
+        readiness,
         storage,
         channels,
         listeners,
         background,
-        admin: AdminListeners::default(),
+        admin,
         look_at_certificates: None,
     };
-    let shown = ShownByAdmin {
-        metrics: Arc::clone(&metrics),
-        acceptor: acceptor.clone(),
-        warnings: warnings.into(),
-        hosts: config.admin.hosts.clone().into(),
-        broker: Arc::clone(&broker),
-        actions: Arc::new(actions),
-    };
-    node.serve_admin(admin, &shown);
     node.run_background(broker, &told, acceptor, renewer);
     Ok(node)
 }
@@ -151,6 +179,16 @@ fn handlers(
         channels: Arc::clone(channels),
         channel_path: ChannelPath::new(secret),
     }
+}
+
+/// What orders certificates and what presents them, if there is TLS.
+async fn certificates_of(
+    config: &Config,
+    keys: &[SealingKey],
+) -> Result<(Option<Renewer>, Option<Acceptor>), ServiceError> {
+    let renewer = renewer(config).await?;
+    let acceptor = acceptor(config, keys, renewer.as_ref()).await?;
+    Ok((renewer, acceptor))
 }
 
 /// Orders certificates; `None` if `tls.acme.domains` is empty.
@@ -256,25 +294,29 @@ async fn bind_admin(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Servic
     Ok(listeners)
 }
 
+fn addresses_of(sockets: &[TcpListener]) -> Result<Vec<SocketAddr>, ServiceError> {
+    let addresses = sockets.iter().map(TcpListener::local_addr);
+    addresses.collect::<Result<_, _>>().map_err(unknown_address)
+}
+
+fn unknown_address(error: std::io::Error) -> ServiceError {
+    sentence("a listener's address", &error)
+}
+
 fn facts(
     config: &Config,
     http: &[Listener],
     tls: &[Listener],
-    admin: &[TcpListener],
+    admin: Vec<SocketAddr>,
 ) -> Result<BannerFacts, ServiceError> {
-    let bound = |error| sentence("a listener's address", &error);
     let addresses = |listeners: &[Listener]| {
         listeners
             .iter()
             .map(Listener::address)
             .collect::<Result<Vec<_>, _>>()
     };
-    let (http, tls) = (addresses(http).map_err(bound)?, addresses(tls).map_err(bound)?);
-    let admin = admin
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<Result<_, _>>()
-        .map_err(bound)?;
+    let (http, tls) = (addresses(http), addresses(tls));
+    let (http, tls) = (http.map_err(unknown_address)?, tls.map_err(unknown_address)?);
     let public_url = match (&config.public_url, http.first(), tls.first()) {
         (Some(url), _, _) => url.as_str().to_owned(),
         (None, Some(address), _) => format!("http://{address}"),

@@ -1,12 +1,13 @@
 //! The one wiring place: builds the service from its configuration, runs it, drains it.
 //!
 //! ```text
-//! build ─► listening ─► ready ─── a signal ──► drain ─► end
-//!                          ├── storage failed ──────────► stop ─► end with an error
-//!                          └── a background task ended ─► stop ─► end with an error
+//! admin port ─► storage, keys ─► public ports ─► ready ─── a signal ──► drain ─► end
+//!     └── a signal ─► end                         ├── storage failed ──────────► stop ─► end with an error
+//!                                                 └── a background task ended ─► stop ─► end with an error
 //! ```
 //!
-//! Guarantees: no port opens before storage and keys are good; no task outlives [`run`]; no background task ends unseen
+//! Guarantees: no public port opens before storage and keys are good; the admin listener answers probes before that, and
+//! names what the start waits for; a signal during the start ends the process at once; no task outlives [`run`]; no background task ends unseen
 //! before the drain; storage is closed last, when nothing can ask it for anything any more (PR-36).
 
 mod banner;
@@ -31,14 +32,13 @@ use tokio_util::sync::CancellationToken;
 use self::banner::BannerFacts;
 pub use self::live::{LiveCheck, check_live};
 use self::signals::{Caught, Signals};
-use crate::admin::{Actions, Admin, ReadinessWatch};
+use crate::admin::{AdminPort, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cluster::Announcer;
-use crate::config::{Config, Drain, HostName};
+use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
 use crate::storage::Storage;
 use crate::tasks::{Background, Task};
 use crate::tls::Acceptor;
@@ -63,14 +63,23 @@ fn sentence(what: &str, error: &dyn fmt::Display) -> ServiceError {
 
 /// Runs until a signal tells it to leave. SIGTERM and SIGQUIT drain as configured; SIGINT, which a person at a terminal
 /// sends, drains without delay and spread; a second one of them ends at once (PR-36). SIGHUP reads the certificates again;
-/// SIGUSR1 and SIGUSR2 are ignored.
+/// SIGUSR1 and SIGUSR2 are ignored. During the start each of the first three ends the process at once: no peer was let in.
 ///
 /// # Errors
 ///
 /// What keeps it from starting, or from going on.
 pub async fn run(config: Config) -> Result<(), ServiceError> {
     let mut signals = Signals::listen()?;
-    let node = build::node(config).await?;
+    let node = tokio::select! {
+        node = build::node(config) => node?,
+        caught = signals.next_end() => {
+            tracing::info!(
+                signal = caught.name(),
+                "ended by a signal during the start: no public port was open yet"
+            );
+            return Ok(());
+        }
+    };
     node.readiness.ready();
     // After `ready`: a reader of this line may ask at once whether the node is ready.
     banner::announce(&node.facts);
@@ -141,6 +150,17 @@ struct AdminListeners {
 }
 
 impl AdminListeners {
+    /// Serves all of them, in tasks that `background` needs.
+    fn serve(background: &Background, sockets: Vec<TcpListener>, port: &Arc<AdminPort>) -> Self {
+        let mut admin = Self::default();
+        for socket in sockets {
+            let end = admin.end.clone().cancelled_owned();
+            let serve = Arc::clone(port).serve(socket, end);
+            admin.tasks.spawn(background.needed(Task::AdminAccept, serve));
+        }
+        admin
+    }
+
     async fn end(&mut self) {
         self.end.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -269,36 +289,6 @@ impl Node {
             match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK, &look).await {}
         });
     }
-
-    fn serve_admin(&mut self, sockets: Vec<TcpListener>, shown: &ShownByAdmin) {
-        for socket in sockets {
-            let admin = Admin {
-                metrics: Arc::clone(&shown.metrics),
-                storage: Arc::clone(&self.storage),
-                acceptor: shown.acceptor.clone(),
-                readiness: Arc::clone(&self.readiness),
-                warnings: Arc::clone(&shown.warnings),
-                hosts: Arc::clone(&shown.hosts),
-                broker: Arc::clone(&shown.broker),
-                actions: Arc::clone(&shown.actions),
-            };
-            let end = self.admin.end.clone().cancelled_owned();
-            let serve = self
-                .background
-                .needed(Task::AdminAccept, admin.serve(socket, end));
-            self.admin.tasks.spawn(serve);
-        }
-    }
-}
-
-/// What all admin listeners show and do, beside the node itself.
-struct ShownByAdmin {
-    metrics: Arc<Metrics>,
-    acceptor: Option<Acceptor>,
-    warnings: Arc<[String]>,
-    hosts: Arc<[HostName]>,
-    broker: Arc<Broker>,
-    actions: Arc<Actions>,
 }
 
 async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {

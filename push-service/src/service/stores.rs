@@ -9,13 +9,13 @@ use push_protocol::capability::{Capabilities, SealingKey};
 
 use super::{ServiceError, sentence};
 use crate::config::{Config, Credential, StorageUrl};
-use crate::defaults::REDIS_DOUBTED_FOR;
+use crate::defaults::{REDIS_DOUBTED_FOR, REDIS_START_WITHIN};
 use crate::random;
 use crate::storage::clock::SystemClock;
 use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
-use crate::storage::redis::{self, Redis, WaitReplicas};
+use crate::storage::redis::{self, Redis, WaitReplicas, WaitsFor};
 use crate::storage::{Announce, NoSessions, Retention, Storage, StorageError};
 
 /// Storage, and the keys that it admits.
@@ -23,7 +23,7 @@ pub(super) async fn open(
     config: &Config,
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
-    let (storage, keys) = open_with_keys(config, announce).await?;
+    let (storage, keys) = open_with_keys(config, announce, None).await?;
     let capabilities = admitted(&*storage, &keys).await?;
     Ok((storage, capabilities))
 }
@@ -42,10 +42,12 @@ pub(super) async fn admitted(
     Ok(capabilities)
 }
 
-/// Storage, and all keys that seal and open here: the configured ones, and the store's own.
+/// Storage, and all keys that seal and open here: the configured ones, and the store's own. A Redis that can't be used yet is
+/// waited for, and `waits_for` is told.
 pub(super) async fn open_with_keys(
     config: &Config,
     announce: Arc<dyn Announce>,
+    waits_for: Option<WaitsFor>,
 ) -> Result<(Arc<dyn Storage>, Vec<SealingKey>), ServiceError> {
     let mut keys = config.security.sealing_keys.clone();
     let storage: Arc<dyn Storage> = match &config.storage.url {
@@ -63,7 +65,11 @@ pub(super) async fn open_with_keys(
             Arc::new(embedded)
         }
         StorageUrl::Redis(url) => {
-            let options = redis_options(config, url.expose(), announce)?;
+            let options = redis::Options {
+                start_within: config.storage.redis.start_within,
+                waits_for,
+                ..redis_options(config, url.expose(), announce)?
+            };
             let redis = Redis::open(options).await;
             Arc::new(redis.map_err(|error| sentence("storage.url", &error))?)
         }
@@ -113,7 +119,7 @@ fn retention(config: &Config) -> Retention {
     }
 }
 
-/// How the configuration says that Redis is used.
+/// How the configuration says that Redis is used. It is waited for as long as a person at a terminal waits.
 fn redis_options(
     config: &Config,
     url: &str,
@@ -136,6 +142,7 @@ fn redis_options(
         wait_aof: config.storage.redis.wait_aof,
         ca: config.storage.redis.ca.clone(),
         prefix: config.storage.redis.prefix.to_string(),
+        start_within: config.storage.redis.start_within.min(REDIS_START_WITHIN),
         inline_bytes: u32::try_from(config.cluster.inline_bytes).unwrap_or(u32::MAX),
         ..redis::Options::new(url, announce)
     })

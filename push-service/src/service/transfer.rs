@@ -210,7 +210,7 @@ pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, TransferCo
     match &config.storage.url {
         StorageUrl::Embedded { .. } => {
             check_source(config)?;
-            let (storage, keys) = stores::open_with_keys(config, Arc::new(NoSessions)).await?;
+            let (storage, keys) = stores::open_with_keys(config, Arc::new(NoSessions), None).await?;
             close(&*storage).await?;
             Ok(keys)
         }

@@ -220,7 +220,7 @@ async fn connections_leave_descriptors_for_the_rest() {
         assert_eq!(answer.status, 201, "{}", answer.text());
         agent.receives(&text).await;
     }
-    assert_eq!(node.ask_admin("/readyz").await.status, 200);
+    assert_eq!(node.ask_admin("/healthz").await.status, 200);
     let status = node.ask_admin("/status").await.text();
     assert!(
         status.contains("limits.connections is lowered from 100000"),

@@ -35,7 +35,7 @@ impl Admin {
             "build": BUILD,
             "uptime_secs": figures.uptime.as_secs(),
             "window_secs": figures.window.as_secs(),
-            "node": node(&self.readiness.now(), trouble.as_deref()),
+            "node": node(&self.readiness.now(), self.readiness.trouble().as_ref().or(trouble.as_ref()).map(String::as_str)),
             "nodes": nodes(self.storage.is_shared(), others),
             "warnings": warnings,
             "channels": channels(&figures),
@@ -84,7 +84,7 @@ fn node(readiness: &Readiness, trouble: Option<&str>) -> Value {
     let (state, word, why) = match (readiness, trouble) {
         (Readiness::Ready, None) => (OK, "Ready", None),
         (Readiness::Ready, Some(trouble)) => (BAD, "Not ready", Some(trouble.to_owned())),
-        (Readiness::Starting, _) => (WARN, "Starting", Some("Not everything is up yet.".to_owned())),
+        (Readiness::Starting(_), _) => (WARN, "Starting", Some("Not everything is up yet.".to_owned())),
         (Readiness::Draining, _) => (
             WARN,
             "Draining",

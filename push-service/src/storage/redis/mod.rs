@@ -53,7 +53,7 @@ use self::bucket::Bucket;
 use self::doubts::Doubts;
 use self::due::Due;
 pub use self::founding::Found;
-use self::links::{ChannelHandler as _, Primaries, Work};
+use self::links::{ChannelHandler as _, Patience, Primaries, Work};
 use self::presence::Presence;
 use self::receipts::NextBuckets;
 pub use self::replicas::WaitReplicas;
@@ -65,9 +65,13 @@ use self::wake_ups::WakeUpHandler;
 use super::clock::{Clock, SystemClock, millis};
 use super::{Announce, Retention, StorageError};
 use crate::defaults::{
-    CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
+    CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, REDIS_START_WITHIN,
+    RETENTION,
 };
 use crate::tasks::{Background, PanicAlarm, Task};
+
+/// Is told what the start waits for: a sentence's end, without secrets.
+pub type WaitsFor = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How a store in Redis is opened.
 pub struct Options {
@@ -81,6 +85,10 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// What the names of all keys begin with.
     pub prefix: String,
+    /// How long to wait for a Redis that can't be used yet.
+    pub start_within: Duration,
+    /// Told what is waited for meanwhile, whenever that changes.
+    pub waits_for: Option<WaitsFor>,
     /// Tells sessions.
     pub announce: Arc<dyn Announce>,
     /// The half of this process's seats that is the same for all of them.
@@ -108,6 +116,8 @@ impl Options {
             wait_aof: false,
             ca: None,
             prefix: REDIS_PREFIX.to_owned(),
+            start_within: REDIS_START_WITHIN,
+            waits_for: None,
             announce,
             incarnation,
             retention: RETENTION.into(),
@@ -126,7 +136,11 @@ impl Options {
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),
         };
-        Primaries::connect(&self.url, &options, alarm).await
+        let patience = Patience {
+            within: self.start_within,
+            waits_for: self.waits_for.clone(),
+        };
+        Primaries::connect(&self.url, &options, patience, alarm).await
     }
 }
 

@@ -61,6 +61,7 @@ pub(in crate::storage::redis) use self::primary::Work;
 pub(in crate::storage::redis) use self::proof::AskedPrimary;
 use self::proof::Assurance;
 pub(in crate::storage::redis) use self::script::{Repeat, Script};
+pub(in crate::storage::redis) use self::start::Patience;
 use super::bucket::Bucket;
 use super::replicas::WaitReplicas;
 use crate::storage::StorageError;

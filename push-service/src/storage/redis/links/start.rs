@@ -1,6 +1,7 @@
 //! Connects to the servers of Redis when the service starts, and checks that they are fit to store messages (PR-31).
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Semaphore;
@@ -19,8 +20,11 @@ use super::primary::{Primary, Work};
 use super::proof::Assurance;
 use super::reply::{explained, field, text};
 use super::{Options, Primaries};
-use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_START_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::defaults::{
+    REDIS_ANSWER_WITHIN, REDIS_PAUSE_FIRST, REDIS_START_PAUSE_LONGEST, REDIS_STEPS_UNDER_WAY,
+};
 use crate::storage::StorageError;
+use crate::storage::redis::WaitsFor;
 use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::{Kind, RedisUrl};
@@ -31,11 +35,11 @@ impl Primaries {
     ///
     /// # Errors
     ///
-    /// A sentence that says what is wrong and what to do: at once when waiting would not help, else after
-    /// [`REDIS_START_WITHIN`].
+    /// A sentence that says what is wrong and what to do: at once when waiting would not help, else when `patience` is over.
     pub(in crate::storage::redis) async fn connect(
         url: &RedisUrl,
         options: &Options,
+        patience: Patience,
         alarm: &PanicAlarm,
     ) -> Result<Self, StorageError> {
         let authorities =
@@ -53,15 +57,12 @@ impl Primaries {
         let connector = Arc::new(Connector::new(url, authorities, alarm));
         let map = Arc::new(Map::new(Arc::clone(&connector), confirmation));
         let mut discovery = Discovery::new(url);
-        let deadline = Instant::now() + REDIS_START_WITHIN;
+        let mut wait = Wait::new(url, patience);
         loop {
             match ready(&map, &mut discovery, url, options).await {
-                Ok(()) => break,
+                Ok(()) => break wait.is_over(),
                 Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
-                Err(Unfit::NotYet(why)) if Instant::now() + REDIS_PAUSE_LONGEST > deadline => {
-                    return Err(unavailable(format!("storage.url {url} cannot be used: {why}")));
-                }
-                Err(Unfit::NotYet(_)) => sleep(REDIS_PAUSE_LONGEST).await,
+                Err(Unfit::NotYet(why)) => wait.pause(why).await?,
             }
         }
         let watched = Arc::clone(&map);
@@ -82,9 +83,79 @@ impl Primaries {
     }
 }
 
+/// How long the start waits for a Redis that can't be used yet, and who is told.
+pub(in crate::storage::redis) struct Patience {
+    pub(in crate::storage::redis) within: Duration,
+    pub(in crate::storage::redis) waits_for: Option<WaitsFor>,
+}
+
+/// The wait for a Redis that can't be used yet. The log has one line when it begins and one when it ends.
+struct Wait<'a> {
+    url: &'a RedisUrl,
+    patience: Patience,
+    began: Instant,
+    pause: Duration,
+    /// Why the last attempt failed.
+    why: Option<String>,
+}
+
+impl<'a> Wait<'a> {
+    fn new(url: &'a RedisUrl, patience: Patience) -> Self {
+        Self {
+            url,
+            patience,
+            began: Instant::now(),
+            pause: REDIS_PAUSE_FIRST,
+            why: None,
+        }
+    }
+
+    /// Pauses before the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// The time is over.
+    async fn pause(&mut self, why: String) -> Result<(), StorageError> {
+        let (url, within) = (self.url, self.patience.within);
+        let left = within.saturating_sub(self.began.elapsed());
+        if left.is_zero() {
+            let why = format!(
+                "storage.url {url} cannot be used: {why}; the start waited {within:?} for it (storage.redis.start_within)"
+            );
+            return Err(unavailable(why));
+        }
+        if self.why.is_none() {
+            tracing::warn!(
+                redis = %url,
+                why,
+                ?within,
+                "Redis cannot be used yet: the start waits for it, for storage.redis.start_within at most"
+            );
+        }
+        if self.why.as_ref() != Some(&why) {
+            if let Some(told) = &self.patience.waits_for {
+                told(&format!("Redis at {url}: {why}"));
+            }
+            self.why = Some(why);
+        }
+        // The last attempt is made when the time is over.
+        sleep(self.pause.min(left)).await;
+        self.pause = (self.pause * 2).min(REDIS_START_PAUSE_LONGEST);
+        Ok(())
+    }
+
+    /// Redis can be used.
+    fn is_over(self) {
+        if self.why.is_some() {
+            let waited = self.began.elapsed();
+            tracing::info!(redis = %self.url, ?waited, "Redis can be used now: the start goes on");
+        }
+    }
+}
+
 /// Why a store can't be used.
 enum Unfit {
-    /// It may become usable without an operator: the service tries again until [`REDIS_START_WITHIN`] is over.
+    /// It may become usable without an operator: the service tries again while it has [`Patience`].
     NotYet(String),
     /// An operator has to change something.
     Never(String),
@@ -258,7 +329,13 @@ fn unfit(why: String) -> Unfit {
         "NOPERM",
         "authentication failed",
         "certificate",
+        // TLS is spoken to a port without it.
+        "corrupt message",
         "cluster support disabled",
+        // Older than 6.0, or the command has another name there.
+        "unknown command",
+        "DB index is out of range",
+        "refused to switch database",
     ];
     let lower = why.to_ascii_lowercase();
     if never

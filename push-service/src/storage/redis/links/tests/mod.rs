@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::defaults::REDIS_START_WITHIN;
 use crate::storage::redis::url::RedisUrl;
 use crate::tasks::PanicAlarm;
 
@@ -27,7 +28,17 @@ async fn connect(url: &str) -> Primaries {
 }
 
 async fn connect_with(url: &str, options: Options) -> Result<Primaries, StorageError> {
-    Primaries::connect(&RedisUrl::parse(url).unwrap(), &options, &PanicAlarm::default()).await
+    let patience = Patience {
+        within: REDIS_START_WITHIN,
+        waits_for: None,
+    };
+    Primaries::connect(
+        &RedisUrl::parse(url).unwrap(),
+        &options,
+        patience,
+        &PanicAlarm::default(),
+    )
+    .await
 }
 
 /// What the links hand out can run on any thread. Compiled, never run.
