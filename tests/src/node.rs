@@ -70,6 +70,36 @@ impl Node {
         node
     }
 
+    /// Starts a node and waits until its admin listener answers, which is before storage is open. [`Node::listens`] waits for the
+    /// rest.
+    ///
+    /// # Panics
+    ///
+    /// When it ends before that, with its log.
+    pub async fn starting(settings: Settings) -> Self {
+        let mut node = Self::prepare(settings);
+        let process = node.spawn();
+        let Some(record) = within("the node starts", process.log.wait_for("starting")).await else {
+            panic!("the node ended:\n{}", process.log.text());
+        };
+        node.listeners = Listeners::read(&record);
+        node.process = Some(process);
+        node
+    }
+
+    /// Waits until a node that is [`starting`](Self::starting) listens.
+    ///
+    /// # Panics
+    ///
+    /// When it ends instead, with its log.
+    pub async fn listens(&mut self) {
+        let log = self.log().clone();
+        let Some(record) = within("the node listens", log.wait_for("listening")).await else {
+            panic!("the node ended:\n{}", log.text());
+        };
+        self.listeners = Listeners::read(&record);
+    }
+
     /// A node that has not been started yet: [`Node::start_again`] does.
     pub fn stopped(settings: Settings) -> Self {
         Self::prepare(settings)

@@ -10,6 +10,8 @@
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`attacks`]: hostile peers.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
+//! - [`before_storage`]: what a service answers while it starts, and how it is stopped then.
+//! - [`open_files`]: as many channels as the limit of open files allows.
 //! - [`commands`]: the other commands, where what they print cannot be written.
 //! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
 //! - [`inspecting`]: what an operator learns of a message, and does by hand.
@@ -28,12 +30,14 @@ mod agent_wishes;
 mod attacks;
 mod bad_frames;
 mod bad_requests;
+mod before_storage;
 mod commands;
 mod inspecting;
 mod leaving;
 mod limits;
 mod logging;
 mod moving;
+mod open_files;
 mod panics;
 mod private_files;
 mod signed;

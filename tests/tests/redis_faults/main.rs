@@ -11,6 +11,7 @@
 //! - [`isolated`]: a primary that was deposed and does not know it.
 //! - [`sentinels`], [`cluster`]: a replica takes over; a slot moves.
 //! - [`connections`]: wake-ups are cut off; one node of two is.
+//! - [`late`]: it comes after the service.
 //! - [`entering`]: passwords, rights, TLS, sealing keys.
 
 mod alone;
@@ -18,6 +19,7 @@ mod cluster;
 mod connections;
 mod entering;
 mod isolated;
+mod late;
 mod lost;
 mod memory;
 mod sentinels;
