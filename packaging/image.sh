@@ -7,7 +7,7 @@ usage() {
     cat <<TEXT
 usage: packaging/image.sh [--programs DIR] [--out DIR] [--context-only]
 
-Builds both programs (cargo build --release) and makes from them, in DIR (target/image):
+Builds both programs (cargo build --release, without desktop notifications) and makes from them, in DIR (target/image):
 
   context/      what the Containerfile needs: for example
                 docker build --file Containerfile --build-arg VERSION=… target/image/context
@@ -49,7 +49,9 @@ main() {
     command -v dpkg-query >/dev/null || die "this machine has no dpkg: the libraries and their licences come from Debian's packages"
     [ -z "$image" ] || command -v buildah >/dev/null || die "buildah is missing: install it, or use --context-only and an engine of yours"
     if [ -z "$programs" ]; then
-        cargo build --release --locked --bin push-service --bin user-agent-client
+        # Without desktop notifications: a container has no desktop.
+        cargo build --release --locked --package push-service --package user-agent-client --bin push-service --bin user-agent-client \
+            --no-default-features --features user-agent-client/command
         programs=${CARGO_TARGET_DIR:-target}/release
     fi
     VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)}
@@ -141,7 +143,8 @@ make_sbom() {
     rm -rf "$scan" && mkdir -p "$scan"
     cp -r "$out/context/root/." "$scan"
     rm -r "${scan:?}/usr/bin"
-    cargo tree --locked --edges normal --package push-service --package user-agent-client --prefix none --format '{p}' \
+    cargo tree --locked --edges normal --package push-service --package user-agent-client \
+        --no-default-features --features user-agent-client/command --prefix none --format '{p}' \
         | awk '{ print $1, substr($2, 2) }' | sort -u >"$out/linked"
     # Of Cargo.lock the packages that are linked, without the lists of what they depend on.
     awk -v linked="$out/linked" '

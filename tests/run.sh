@@ -50,6 +50,7 @@ STEPS=(
     "black-box     wait     the real binary over its sockets"
     "rfc8030       wait     all of RFC 8030 on every storage, also with nghttp, Python's h2, curl and nginx"
     "nothing-lost  wait     SIGKILL under load: each message that was answered 201 arrives"
+    "image         wait     the container image, the same twice, runs from its root alone and finds Redis; packaging/ is linted"
     "acme          wait     certificates from a real ACME server, by both challenges, and their renewal"
     "readme        wait     README.md from a clean clone, command by command, in a network namespace"
     "cluster       wait     three nodes on a Redis Cluster: any node serves any request"
@@ -212,6 +213,20 @@ step_readme() {
     done
     build_binaries
     PYTHON=$venv/bin/python python3 tests/readme/walk.py
+}
+
+# Root alone can build the image and run it; without root, the step says so and checks the files. The image is made from the binaries
+# under test: only those of PROFILE=release are as small as what people run.
+step_image() {
+    local missing=() program
+    for program in buildah:buildah skopeo:skopeo umoci:umoci strace:strace openssl:openssl readelf:binutils systemd-analyze:systemd; do
+        command -v "${program%%:*}" >/dev/null || missing+=("${program##*:}")
+    done
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+    install_redis
+    install_wheels "$target/image-tools" tests/image/requirements.txt
+    build_binaries
+    PROFILE=$profile TOOLS=$target/image-tools/bin "$target/image-tools/bin/python" tests/image/run.py
 }
 
 step_rfc8030() {

@@ -11,7 +11,7 @@ What is not taken from the page:
 
 - `cargo` installs the binaries of PUSH_SERVICE_BIN and USER_AGENT_CLIENT_BIN instead of building them, unless README_BUILDS is
   set. Then it builds, and takes minutes.
-- systemd does not run here: `Unit` does what the lines of the unit mean.
+- systemd does not run here: `Unit` does what the lines of the unit mean, without those that take rights away.
 - Python with pywebpush (PYTHON), nginx and redis-server (REDIS_SERVER) are used if the machine has them.
 """
 
@@ -164,13 +164,19 @@ class Unit:
     """A systemd unit, as far as the page uses one."""
 
     KNOWN = {
-        "Description", "After", "Wants", "WantedBy", "ExecStart", "DynamicUser", "StateDirectory", "WorkingDirectory",
-        "LoadCredential", "Environment", "AmbientCapabilities", "LimitNOFILE", "TimeoutStopSec", "Restart", "RestartSec",
+        "Description", "Documentation", "After", "Wants", "WantedBy", "Type", "ExecStart", "ExecReload", "DynamicUser", "StateDirectory",
+        "StateDirectoryMode", "WorkingDirectory", "UMask", "LoadCredential", "Environment", "AmbientCapabilities", "LimitNOFILE",
+        "TimeoutStopSec", "Restart", "RestartSec",
     }
+    # What takes rights away: the step `image` judges these lines.
+    HARDENING = re.compile(
+        "CapabilityBoundingSet|NoNewPrivileges|RemoveIPC|LockPersonality|MemoryDenyWriteExecute|(Private|Protect|Restrict|SystemCall).*"
+        "|ProcSubset"
+    )
 
     def __init__(self, text, name, output):
         lines = [line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")]
-        unknown = {key for key, _ in lines} - self.KNOWN
+        unknown = {key for key, _ in lines if not self.HARDENING.fullmatch(key)} - self.KNOWN
         assert not unknown, f"the unit has lines that this walk does not know: {unknown}"
         value = {key: text for key, text in lines}
         assert value["DynamicUser"] == "yes", "the unit's user is expected to be a dynamic one"
@@ -178,6 +184,7 @@ class Unit:
         credentials = Path("/run/credentials") / f"{name}.service"
         for directory in (state, credentials):
             directory.mkdir(parents=True, exist_ok=True)
+        state.chmod(int(value["StateDirectoryMode"], 8))
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "STATE_DIRECTORY": str(state)}
         for key, text in lines:
             if key == "LoadCredential":
@@ -203,7 +210,8 @@ class Unit:
         with output.open("wb") as log:
             self.process = subprocess.Popen(
                 ["prlimit", f"--nofile={files}", *as_user, *command],
-                cwd=value.get("WorkingDirectory", "/"), env=environment, umask=0o022, stdout=log, stderr=log,
+                cwd=value.get("WorkingDirectory", "/"), env=environment, umask=int(value["UMask"], 8), stdout=log,
+                stderr=log,
             )
 
     def wait_until_ready(self):
@@ -243,7 +251,9 @@ class Walk:
     def run(self):
         subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(self.clone)], check=True)
         # What is being worked on is what is walked.
-        shutil.copyfile(ROOT / "README.md", self.clone / "README.md")
+        for file in ("README.md", "packaging/push-service.service"):
+            (self.clone / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(ROOT / file, self.clone / file)
         page = Page((self.clone / "README.md").read_text())
         assert page.take("push-service", "text"), "a picture"
         service = self.run_it(page)
@@ -335,9 +345,13 @@ class Walk:
         assert "push-service config print-default" in (self.clone / "README.md").read_text()
         root.run("push-service config print-default > /dev/null")
         with_tls = page.take(heading, "toml")
-        unit = page.take("As a systemd unit", "ini")
+        for command in lines(page.take("As a systemd unit", "sh")):
+            root.run(command)
+        unit = Path("/etc/systemd/system/push-service.service").read_text()
+        credentials = page.take("As a systemd unit", "ini")
         self.certificate(root)
-        self.serves_tls(root, with_tls, unit)
+        # A drop-in adds its lines to the section.
+        self.serves_tls(root, with_tls, unit + credentials)
         self.serves_behind_a_proxy(root, page, unit)
         self.serves_from_redis(root, page)
 
@@ -385,8 +399,7 @@ class Walk:
     def serves_behind_a_proxy(self, root, page, unit):
         self.configure(root, page.take("Behind a proxy", "toml"))
         location = page.take("Behind a proxy", "nginx")
-        without_tls = "\n".join(line for line in unit.splitlines() if not line.startswith(("LoadCredential=", "Environment=")))
-        running = self.start(without_tls)
+        running = self.start(unit)
         nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
         if nginx:
             self.start_nginx(nginx, location)
@@ -434,8 +447,9 @@ class Walk:
         assert "black-box" in listed, listed
 
     def install_sudo(self):
-        """The walk is root already."""
+        """The walk is root already, and no systemd runs."""
         self.program("sudo", 'exec "$@"')
+        self.program("systemctl", '[ "$*" = "enable --now push-service" ] && [ -e /etc/systemd/system/push-service.service ]')
 
     def install_cargo(self):
         if os.environ.get("README_BUILDS"):
