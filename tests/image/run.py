@@ -210,7 +210,7 @@ class Image:
         labels = {key.removeprefix("org.opencontainers.image."): value for key, value in told["Labels"].items()}
         assert labels["version"] == version() and labels["revision"] == "f" * 40, labels
         assert {"title", "description", "licenses"} <= labels.keys(), labels
-        assert (told["Entrypoint"], told["Cmd"], told["User"]) == (["push-service"], ["serve"], "65532:65532"), told
+        assert (told["Entrypoint"], told["Cmd"], told.get("User")) == (["push-service"], ["serve"], "65532:65532"), told
         self.environment = dict(entry.split("=", 1) for entry in told["Env"])
         self.working_directory = told["WorkingDir"]
         run("umoci", "unpack", "--image", self.layout.removeprefix("oci:"), self.directory / "bundle")
@@ -223,6 +223,8 @@ class Image:
             "etc/nsswitch.conf", "etc/os-release", "etc/ssl/certs/ca-certificates.crt", "usr/bin/push-service", "usr/bin/user-agent-client",
         }
         assert rest == expected, rest ^ expected
+        trusted = (self.root / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN CERTIFICATE")
+        assert trusted >= 100, f"the image trusts {trusted} CAs"
         for program in ("push-service", "user-agent-client"):
             sections = run("readelf", "--section-headers", "--wide", self.root / "usr/bin" / program)
             assert ".symtab" not in sections and ".debug" not in sections, f"{program} is stripped"
