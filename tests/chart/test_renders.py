@@ -7,7 +7,7 @@ import yaml
 
 import schemas
 from assertions import faults
-from rendering import CHART, HELMS, all_values, documents, helm, name_of, render, rendered
+from rendering import CHART, HELMS, ROOT, all_values, documents, helm, name_of, render, rendered
 
 VERSIONS = sorted(HELMS)
 
@@ -123,3 +123,16 @@ def test_every_value_set_is_its_own():
     assert all(file.read_text().startswith("# ") for file in files)
     seen = [all_values(file) for file in files]
     assert all(one not in seen[:index] for index, one in enumerate(seen))
+
+
+def test_the_values_in_the_documentation_render(tmp_path):
+    """docs/kubernetes.md: the values for several pods, as they stand there, and those of the first command."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    blocks = [block.split("```")[0] for block in page.split("```yaml\n")[1:] if block.startswith("image:")]
+    assert blocks, "docs/kubernetes.md has no values any more"
+    for block in blocks:
+        values = tmp_path / "values.yaml"
+        values.write_text(block.replace("sha256:…", f"sha256:{'0' * 64}"))
+        assert not faults(rendered(values))
+    command = page.split("helm install push-service helm/push-service \\\n")[1].splitlines()[0].split()
+    assert documents(render(*command))
