@@ -200,13 +200,28 @@ async function thePublicPage() {
 async function theServiceGoesAway() {
   const page = await light.visit(status, DESKTOP);
   await page.until('it is live', () => document.getElementById('live').textContent === 'Live, as of');
-  await service.end('SIGKILL');
-  const said = await page.until('it says so', () => {
-    const trouble = document.getElementById('trouble');
-    return !trouble.hidden && trouble.textContent;
+  const says = (what) =>
+    page.until(
+      `it says: ${what}`,
+      (what) => {
+        const trouble = document.getElementById('trouble');
+        return !trouble.hidden && trouble.textContent.startsWith(what) && trouble.textContent;
+      },
+      what,
+    );
+  const word = () => page.evaluate(() => document.getElementById('node').textContent);
+  // As a node that starts.
+  await page.evaluate(() => {
+    const answer = () => new Response('{"error": "not ready: starting"}', { status: 503 });
+    Object.assign(window, { realFetch: window.fetch, fetch: async () => answer() });
   });
+  await says('The service gives no figures (not ready: starting) since ');
+  assert.equal(await word(), 'Not ready');
+  await page.evaluate(() => Object.assign(window, { fetch: window.realFetch }));
+  await service.end('SIGKILL');
+  const said = await says('No answer from the service');
   assert.match(said, /^No answer from the service since \d+:\d+/);
-  assert.equal(await page.evaluate(() => document.querySelector('#node').textContent), 'No answer');
+  assert.equal(await word(), 'No answer');
   // The worst that it can look like.
   await page.evaluate(() => {
     for (const element of document.querySelectorAll('[data-state]')) element.dataset.state = 'bad';

@@ -106,7 +106,8 @@ async function ask() {
   const answer = await fetch('overview', { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
   if (answer.ok) return answer.json();
   // A node that starts has no figures yet, and says what it waits for.
-  throw new Refused((await answer.text()).slice(0, SENTENCE_MOST));
+  const said = await answer.json().catch(() => ({}));
+  throw new Refused(String(said.error ?? `status ${answer.status}`).slice(0, SENTENCE_MOST));
 }
 
 // The service answers, but not with figures.
@@ -142,7 +143,7 @@ function showFailure(error) {
   document.body.classList.add('stale');
   const since = lastAnswer ? lastAnswer.toLocaleTimeString() : 'this page was loaded';
   const isRefused = error instanceof Refused;
-  const what = isRefused ? `The service gives no figures (${error.message.trim()})` : 'No answer from the service';
+  const what = isRefused ? `The service gives no figures (${error.message})` : 'No answer from the service';
   tell(`${what} since ${since}. The figures below are from then. Asking again.`);
   write(live, 'No figures since');
   // It may have been ready then.
