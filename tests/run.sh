@@ -342,7 +342,7 @@ step_firefox() {
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
-# Pictures of both pages go to the directory of the build. Those of the documentation were taken with TRAFFIC_SECONDS=600.
+# Pictures of both pages go to the directory of the build. Those of the documentation were taken with TRAFFIC_SECONDS=300.
 step_status_page() {
     build_binaries
     install_firefox
