@@ -412,3 +412,7 @@ pub fn limits() -> Limits {
         stop_within: STOP_WITHIN,
     }
 }
+
+/// How long `probe` waits for the end of its subscription, and for the end of its channel, after a step failed. Chosen: the service has
+/// answered everything else in milliseconds, and who waits for the probe wants its answer.
+pub const PROBE_LEAVE_WITHIN: Duration = SECOND.saturating_mul(5);

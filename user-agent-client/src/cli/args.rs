@@ -42,6 +42,9 @@ pub(super) enum Command {
     /// Send a message, as an application server
     #[command(long_about = help::SEND, after_long_help = EXIT_CODES)]
     Send(Send),
+    /// Send one message through a push service and back, and print how long each step took
+    #[command(long_about = help::PROBE, after_long_help = EXIT_CODES)]
+    Probe(Probe),
     /// Make a VAPID key pair, or read an existing one, and print the public key
     #[command(long_about = help::KEYS, after_long_help = EXIT_CODES)]
     Keys(Keys),
@@ -241,6 +244,24 @@ pub(super) struct Send {
     /// Send a message without data
     #[arg(long)]
     pub(super) no_data: bool,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Probe {
+    /// URL of the push service. All connections lead there, whatever host the service's own URLs have
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(super) server: String,
+    /// Transport to the push service
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    pub(super) transport: TransportArgument,
+    /// Leave the channel idle for this number of seconds before the message is sent; it must stay open
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) idle: Option<Duration>,
+    /// How long all steps may take together, without --idle, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) timeout: Duration,
     #[command(flatten)]
     pub(super) trust: TrustArguments,
 }

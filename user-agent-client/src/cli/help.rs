@@ -128,3 +128,18 @@ changed: PEM or DER, PKCS#8 or SEC 1, or the private key that npm's web-push pri
 Keep the file: subscriptions that are restricted to this key accept only messages that are signed with it.
 
     user-agent-client keys --vapid-key alarms.pem";
+
+pub(super) const PROBE: &str = "\
+Tests a push service from end to end: connects, makes a subscription, sends a message to it (encrypted, and signed with a new VAPID \
+key), receives it, acknowledges it, and ends the subscription. It needs no state directory and keeps nothing.
+
+The message is sent through the server of --server, also if the service's public URL has another name. So the probe works inside \
+a cluster, where the public name may lead nowhere, and through each proxy by itself. TLS verifies the name in --server.
+
+Standard output gets one line with the time of each step; receive counts from the beginning of send. Exit code 0: all steps were \
+done. 1: a step failed, and standard error says which and why. After a failure, a timeout or a signal, the subscription is ended \
+if the push service can be reached.
+
+    user-agent-client probe --server wss://push.example.net
+    user-agent-client probe --server https://push.example.net --timeout 10
+    user-agent-client probe --server ws://push-service:8080/SECRET --idle 230";

@@ -14,6 +14,7 @@ mod keys;
 mod list;
 mod listen;
 mod news;
+mod probe;
 mod send;
 mod settings;
 mod signals;
@@ -52,6 +53,7 @@ fn command(line: CommandLine) -> Result<Exit, Failure> {
         Command::Unsubscribe(arguments) => run(unsubscribe::unsubscribe(arguments)),
         Command::List(arguments) => list::list(arguments),
         Command::Send(arguments) => run(send::send(arguments)),
+        Command::Probe(arguments) => run(probe::probe(arguments)),
         Command::Keys(arguments) => keys::keys(&arguments),
         Command::Supervise(arguments) => run(listen::supervisor::supervise(arguments)),
         Command::Completions(arguments) => completions(&arguments),
@@ -193,6 +195,8 @@ mod tests {
             "send --subscription s.json --vapid-key k.pem --subject mailto:a@example.com",
             "send --subscription s.json --no-data",
             "send --subscription s.json --receipt --timeout 60 Hello",
+            "probe --server wss://a",
+            "probe --server https://a/SECRET --transport websocket --idle 70 --timeout 5 --ca ca.pem --proxy none",
             "keys --vapid-key k.pem",
             "completions bash",
         ];
@@ -224,6 +228,9 @@ mod tests {
             "send --subscription - --urgency urgent Hello",
             "send --subscription - --subject mailto:a@example.com Hello",
             "send --subscription - --no-data Hello",
+            "probe",
+            "probe --server wss://a --idle 0",
+            "probe --server wss://a --state s",
             "keys",
             "completions tcsh",
         ];

@@ -48,9 +48,18 @@ pub(crate) struct Connected {
     pub(crate) is_http2: bool,
 }
 
-/// Connects, through a proxy if `trust` knows one for this destination, and with TLS if that is secure. Where HTTP/2 was asked for,
+/// Connects, to where `trust` says all connections lead or else to `to`, through a proxy if `trust` knows one for this destination, and with TLS if that is secure. Where HTTP/2 was asked for,
 /// the server may offer only HTTP/1.1.
 pub(crate) async fn connect(to: Destination<'_>, trust: &Trust) -> Result<Connected, OpenError> {
+    let to = match trust.place() {
+        Some(place) => Destination {
+            host: &place.host,
+            port: place.port,
+            is_secure: place.is_secure,
+            speaks: to.speaks,
+        },
+        None => to,
+    };
     // Before connecting, because it can fail and may take long.
     let config = match (to.is_secure, to.speaks) {
         (true, Speaks::Http1) => Some(trust.client_config()?),

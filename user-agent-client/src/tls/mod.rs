@@ -1,7 +1,7 @@
-//! Which certificates are trusted, and through which proxies connections go.
+//! Which certificates are trusted, and which way connections go: through which proxies, or to one server only.
 //!
 //! Certificates are loaded when the first TLS connection needs them, once: the system has some 150, and a user agent in
-//! clear needs none. What it deliberately does not know: where connections lead.
+//! clear needs none. What it deliberately does not know: what is spoken on connections.
 
 mod named;
 pub(crate) mod sentences;
@@ -24,6 +24,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use self::named::Named;
 use crate::defaults::{CERTIFICATES_BYTES, TLS_SESSIONS};
 use crate::proxy::Proxies;
+#[cfg(feature = "user-agent")]
+use crate::server_url::ServerUrl;
 
 /// Which certificates to trust, and through which [proxies](Proxies) to go: by default without a proxy. Clones share what is loaded, and the TLS sessions
 /// that make coming back cheaper.
@@ -31,6 +33,19 @@ use crate::proxy::Proxies;
 pub struct Trust {
     shared: Arc<Shared>,
     proxies: Proxies,
+    place: Option<Arc<Place>>,
+}
+
+/// The server that all connections lead to.
+#[cfg_attr(
+    not(feature = "user-agent"),
+    expect(dead_code, reason = "application servers have no URL of a server to name")
+)]
+pub(crate) struct Place {
+    /// **Invariant:** a name that TLS takes, or an address without brackets.
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
+    pub(crate) is_secure: bool,
 }
 
 struct Shared {
@@ -76,6 +91,26 @@ impl Trust {
         Self { proxies, ..self }
     }
 
+    /// All connections lead to this server, whatever host and scheme a URL has, as with curl's `--connect-to`: for a test of one server
+    /// behind a public name. TLS verifies the name of this server. Requests still name the host of their URL.
+    #[cfg(feature = "user-agent")]
+    #[must_use]
+    pub fn connecting_to(self, server: &ServerUrl) -> Self {
+        let place = Place {
+            host: server.host().into(),
+            port: server.port(),
+            is_secure: server.is_secure(),
+        };
+        Self {
+            place: Some(Arc::new(place)),
+            ..self
+        }
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_deref()
+    }
+
     pub(crate) fn proxies(&self) -> &Proxies {
         &self.proxies
     }
@@ -116,6 +151,7 @@ impl Trust {
                 http2: OnceLock::new(),
             }),
             proxies: Proxies::none(),
+            place: None,
         }
     }
 }
