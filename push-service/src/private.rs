@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags, access};
 
 /// The mode of a file for its owner only.
 pub const FILE_MODE: u32 = 0o600;
@@ -41,6 +41,28 @@ pub fn create(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<F
     let file = options.mode(mode & FILE_MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
+}
+
+/// Whether this user may make files in a directory, or make the directory with those above it. Changes nothing.
+///
+/// # Errors
+///
+/// What is in the way, with its path.
+pub fn may_make_files_in(directory: &Path) -> io::Result<()> {
+    // Also a link that leads to nothing is in the way of a directory.
+    let mut ancestors = directory.ancestors().filter(|one| *one != Path::new(""));
+    let first = ancestors.find(|one| one.symlink_metadata().is_ok());
+    let first = first.unwrap_or(Path::new("."));
+    if !first.is_dir() {
+        return Err(io::Error::other(format!(
+            "{} is not a directory",
+            first.display()
+        )));
+    }
+    access(first, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("{}: {error}", first.display()))
+    })
 }
 
 /// Makes a directory and those above it, and returns whether it did. A directory that exists is left as it is.

@@ -1,7 +1,7 @@
 //! From a configuration to a node that listens, in the order in which things can fail.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use push_protocol::Ttl;
@@ -207,10 +207,7 @@ pub(super) async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceE
         contact: acme.contact.as_ref().map(|contact| contact.as_str().to_owned()),
         directory: acme.directory.to_string(),
         ca: acme.ca.clone(),
-        cache: acme
-            .cache
-            .clone()
-            .unwrap_or_else(|| data_directory(config).join("acme")),
+        cache: acme_cache(config),
     };
     let made = tokio::task::spawn_blocking(move || Renewer::new(settings)).await;
     let renewer = made.map_err(|error| sentence("tls.acme", &error))?;
@@ -256,8 +253,14 @@ async fn acceptor(
     acceptor.map(Some).map_err(|error| sentence("tls", &error))
 }
 
+/// Where ordered certificates and the account are kept.
+pub(super) fn acme_cache(config: &Config) -> PathBuf {
+    let cache = config.tls.acme.cache.clone();
+    cache.unwrap_or_else(|| data_directory(config).join("acme"))
+}
+
 /// The directory of a self-signed certificate: that of the data, or the working directory if the storage has no directory.
-fn data_directory(config: &Config) -> &Path {
+pub(super) fn data_directory(config: &Config) -> &Path {
     match &config.storage.url {
         StorageUrl::Embedded { path } => path,
         StorageUrl::Memory | StorageUrl::Redis(_) => Path::new("."),

@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use super::{build, descriptors, stores};
 use crate::config::{Config, Examined};
 use crate::listeners::Listener;
+use crate::private;
 use crate::tls::{self, Acceptor, CertificateSource, TlsError};
 
 /// What would happen at a start.
@@ -83,6 +84,23 @@ async fn certificates(examined: &Examined, faults: &mut Vec<String>) {
         .filter(|_| examined.is_sure_of(&["tls.directory"]))
     {
         faults.extend(complaint("tls.directory", move || tls::check_directory(directory)).await);
+    }
+    if examined.is_sure_of(&[
+        "tls.acme.domains",
+        "tls.acme.cache",
+        "tls.certificate",
+        "storage.url",
+    ]) {
+        let config = examined.config();
+        if !tls.acme.domains.is_empty() {
+            let cache = build::acme_cache(config);
+            let looked = spawn_blocking(move || private::may_make_files_in(&cache)).await;
+            let refused = looked.map_err(Into::into).and_then(|looked| looked).err();
+            faults.extend(refused.map(|why: std::io::Error| format!("tls.acme.cache: {why}")));
+        } else if tls.certificate.is_none() {
+            let directory = build::data_directory(config).to_owned();
+            faults.extend(complaint("tls", move || tls::check_self_signed(&directory)).await);
+        }
     }
     if examined.is_sure_of(&["tls.acme.domains", "tls.acme.ca", "tls.acme.directory"])
         && let Err(error) = build::renewer(examined.config()).await

@@ -39,5 +39,6 @@ pub use acceptor::{Acceptor, Options};
 pub use certificates::{CertificateSource, ValidUntil, check_directory};
 pub use challenges::Challenges;
 pub use error::TlsError;
+pub use self_signed::check_self_signed;
 pub use stream::TlsStream;
 pub use tickets::TicketSecrets;

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not know: who is presented with it.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +28,26 @@ const KEY_FILE: &str = "self-signed-key.pem";
 
 /// Names of this machine for itself.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Looks whether a self-signed certificate could be kept in this directory, and changes nothing.
+///
+/// # Errors
+///
+/// What is in the way.
+pub fn check_self_signed(directory: &Path) -> Result<(), TlsError> {
+    let refused = |file: &Path, source| TlsError::NotStored {
+        file: file.into(),
+        source,
+    };
+    private::may_make_files_in(directory).map_err(|error| refused(directory, error))?;
+    for name in [KEY_FILE, CERTIFICATE_FILE] {
+        let file = directory.join(name);
+        if file.is_dir() {
+            return Err(refused(&file, io::ErrorKind::IsADirectory.into()));
+        }
+    }
+    Ok(())
+}
 
 /// Makes a self-signed certificate, if no kept one will do.
 pub(super) struct SelfSigned {

@@ -239,6 +239,42 @@ async fn a_live_check_tries_files_ports_and_storage() {
     );
 }
 
+/// `config check --live` names what is in the way of files that the service makes: a directory in place of the self-signed
+/// certificate's key, a file in place of the directory of ordered certificates, a link to nothing in place of the data directory.
+#[tokio::test]
+async fn a_live_check_finds_what_is_in_the_way_of_new_files() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    fs::create_dir_all(data.join("self-signed-key.pem")).unwrap();
+    fs::write(data.join("acme"), "in the way").unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("nothing"), &link).unwrap();
+    let over_tls = |data: &Path| {
+        Settings::new()
+            .data_directory(data)
+            .set("listen.tls", vec!["127.0.0.1:0"])
+    };
+    let rows = [
+        (
+            over_tls(&data).set("tls.self_signed", true),
+            "self-signed-key.pem",
+        ),
+        (
+            over_tls(&data).set("tls.acme.domains", vec!["push.example"]),
+            "acme is not a directory",
+        ),
+        (Settings::new().data_directory(&link), "link is not a directory"),
+    ];
+    for (settings, expected) in rows {
+        let output = Node::stopped(settings)
+            .runs(&["config", "check", "--live"], Stdio::null())
+            .await;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{expected}: {said}");
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
 /// The files of a directory, with their lengths.
 fn listed(directory: &Path) -> Vec<(PathBuf, u64)> {
     let mut files = Vec::new();

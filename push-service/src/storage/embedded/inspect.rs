@@ -1,12 +1,11 @@
 //! Whether a store can be opened, without opening it: nothing is made and nothing is changed.
 
-use std::io;
 use std::path::Path;
-
-use rustix::fs::{Access, access};
+use std::{fs, io};
 
 use super::marks::Marks;
 use super::{Embedded, OpenError, journal};
+use crate::private;
 
 impl Embedded {
     /// Looks whether this user may write in the directory, or make it; whether another process has the store open; and
@@ -22,36 +21,34 @@ impl Embedded {
             directory: directory.to_owned(),
             error,
         };
+        private::may_make_files_in(directory).map_err(io)?;
         if !directory.try_exists().map_err(io)? {
-            return may_make_files_in(first_existing(directory)).map_err(io);
+            return Ok(());
         }
-        may_make_files_in(directory).map_err(io)?;
+        check_version(directory)?;
         let marks = Marks::load(directory).map_err(io)?;
         journal::inspect(directory, marks.as_ref())
     }
 }
 
-/// The directory in which all that is missing of a path would be made.
-fn first_existing(path: &Path) -> &Path {
-    let mut ancestors = path.ancestors().filter(|ancestor| *ancestor != Path::new(""));
-    ancestors
-        .find(|ancestor| ancestor.exists())
-        .unwrap_or(Path::new("."))
-}
+/// The file by which fjall knows its directory, as it is in fjall 3. Read here, because only opening the store would tell.
+const VERSION_FILE: &str = "version";
+const VERSION: &[u8] = b"FJL\x03";
 
-/// Whether this user may.
-fn may_make_files_in(directory: &Path) -> io::Result<()> {
-    if !directory.is_dir() {
-        return Err(io::Error::other(format!(
-            "{} is not a directory",
-            directory.display()
-        )));
+/// Whether a start would find fjall's mark as it must be. A directory without it holds no store.
+fn check_version(directory: &Path) -> Result<(), OpenError> {
+    match fs::read(directory.join(VERSION_FILE)) {
+        Ok(bytes) if bytes.starts_with(VERSION) => Ok(()),
+        Ok(_) => Err(OpenError::Damaged {
+            directory: directory.to_owned(),
+            why: format!("the file `{VERSION_FILE}` has other bytes than the store writes"),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(OpenError::Io {
+            directory: directory.to_owned(),
+            error: io::Error::new(error.kind(), format!("{VERSION_FILE}: {error}")),
+        }),
     }
-    let found = access(directory, Access::WRITE_OK | Access::EXEC_OK);
-    found.map_err(|errno| {
-        let error = io::Error::from(errno);
-        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
-    })
 }
 
 #[cfg(test)]
@@ -110,15 +107,29 @@ mod tests {
         let told = Embedded::inspect(&directory).unwrap_err().to_string();
         assert!(told.contains("is damaged at byte 0"), "{told}");
         assert_eq!(std::fs::read(journal).unwrap(), damaged);
+        std::fs::write(journal, bytes).unwrap();
+        Embedded::inspect(&directory).unwrap();
+
+        let version = directory.join(VERSION_FILE);
+        assert_eq!(std::fs::read(&version).unwrap(), VERSION);
+        std::fs::write(&version, "FJX").unwrap();
+        let told = Embedded::inspect(&directory).unwrap_err().to_string();
+        assert!(
+            told.contains("is damaged") && told.contains("`version`"),
+            "{told}"
+        );
+        assert!(Embedded::open(Options::new(&directory, Arc::new(NoSessions))).is_err());
     }
 
-    /// A file where the directory should be, or on the way to it, is told.
+    /// A file where the directory should be, or on the way to it, is told; a link that leads to nothing as well.
     #[test]
     fn a_file_in_the_way_is_told() {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         std::fs::write(&file, "").unwrap();
-        for directory in [file.clone(), file.join("store")] {
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(parent.path().join("nothing"), &link).unwrap();
+        for directory in [file.clone(), file.join("store"), link.clone(), link.join("store")] {
             let told = Embedded::inspect(&directory).unwrap_err().to_string();
             assert!(told.contains("ot a directory"), "{told}");
         }
