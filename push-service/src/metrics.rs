@@ -8,6 +8,7 @@
 mod family;
 mod files;
 mod labels;
+mod process;
 mod recent;
 mod refusals;
 mod registration;
@@ -17,7 +18,7 @@ mod tests;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use crate::storage::{StorageError, Usage};
 use family::Family;
@@ -52,6 +53,9 @@ pub enum Channel {
 /// Every metric of the process, in a registry of its own.
 pub struct Metrics {
     registry: Registry,
+    started: SystemTime,
+    /// Set before each rendering.
+    time: Gauge,
     accepted: Family<Accepted, IntCounter>,
     delivered: IntCounter,
     acknowledged: IntCounter,
@@ -317,9 +321,11 @@ impl Metrics {
 
     /// The text exposition format.
     pub fn render(&self) -> String {
-        TextEncoder::new()
+        self.time.set(process::since_1970(SystemTime::now()));
+        let text = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        text + &process::render(self.started)
     }
 
     /// The same for the application server keys that send most: the digest that names each, and its pushes. This label comes from

@@ -1,10 +1,11 @@
 //! The names under which metrics are exported, what they mean, and how their values are grouped.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 use super::family::{Family, register};
@@ -46,6 +47,8 @@ impl Metrics {
         register(&registry, Ok(tasks::panics().clone()));
         let r = &registry;
         Self {
+            started: SystemTime::now(),
+            time: time(r),
             accepted: counters(r, "messages_accepted_total", "Push messages answered 201 or 202"),
             delivered: counter(
                 r,
@@ -199,6 +202,12 @@ pub(super) fn clock_ahead(r: &Registry) -> IntGauge {
         "storage_clock_ahead_milliseconds",
         "Milliseconds by which the clock of Redis is ahead of this machine's",
     )
+}
+
+/// Prometheus knows when it scraped, so it sees a clock that is wrong.
+fn time(r: &Registry) -> Gauge {
+    let help = "This machine's clock, in seconds since 1970";
+    register(r, Gauge::new("time_seconds", help))
 }
 
 pub(super) fn certificate_expiry(registry: &Registry) -> IntGaugeVec {

@@ -67,6 +67,21 @@ fn every_count_appears_in_the_exposition() {
     assert!(text.contains("push_service_build_info{version="));
 }
 
+/// Prometheus compares the clock with its own.
+#[test]
+fn the_clock_is_in_the_text() {
+    let text = Metrics::new().render();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("push_service_time_seconds "));
+    let told: f64 = line.and_then(|told| told.parse().ok()).expect("a number");
+    let now = UNIX_EPOCH
+        .elapsed()
+        .expect("the clock is after 1970")
+        .as_secs_f64();
+    assert!((now - told).abs() < 10.0, "{told}, {now}");
+}
+
 /// The keys that send most have a line each, and without any there is no line.
 #[test]
 fn the_keys_that_send_most_have_a_line() {
