@@ -354,6 +354,10 @@ pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
 /// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
 pub const DRAIN_STEPS: usize = 100;
 
+/// How long a drain at least keeps an idle HTTP/1.1 connection, if `drain.spread` is not shorter: its next request is answered, and
+/// tells it to go. Chosen: HAProxy keeps connections that it may use again for 5 s (`pool-purge-delay`).
+pub const DRAIN_IDLE_FOR: Duration = SECOND.saturating_mul(5);
+
 /// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
 /// milliseconds, a slow body its sender's seconds.
 pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);

@@ -30,7 +30,7 @@ use crate::defaults::{COST_CHANNEL, COST_REQUEST, UNWANTED_BODY_BYTES, UNWANTED_
 use crate::metrics::Refused;
 use crate::resources::{self, Answer, BrokenBody, Form, IsOverBudget, Monitoring, RequestBody};
 
-/// Serves the connection to its end. Draining, it ends after the request under way.
+/// Serves the connection to its end. Told to go, it ends after the next answer; draining, after the request under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
     let head = HeadWatch::new(context.limits.header_within);
     let exchange = Exchange {
@@ -146,8 +146,9 @@ impl Exchange<'_> {
         // hyper drops a Content-Length that comes with a transfer coding. A proxy in front that used that length may have
         // put other peers' requests where we would read the next one (RFC 9112 §6.1, §11.2).
         let may_be_smuggled = head.headers.contains_key(TRANSFER_ENCODING) && !is_framed_once;
-        if has_unread_body || may_be_smuggled {
-            // What is still to come of the body would be read as the next request.
+        let goes = self.context.go.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        // With an unread body, what is still to come of it would be read as the next request.
+        if has_unread_body || may_be_smuggled || goes {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

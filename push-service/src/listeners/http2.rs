@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -32,7 +33,8 @@ use crate::metrics::{Cut, Refused};
 use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, IsOverBudget, RequestBody, date};
 use crate::tasks::{Owner, Task, Watched};
 
-/// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
+/// Serves the connection to its end. Told to go, or draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under
+/// way. One that monitors is told to go when its last monitor is over.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, context: &Arc<Context>) {
     let limits = &context.limits;
     let (writes, frames) = (WriteWatch::default(), FrameWatch::new());
@@ -98,6 +100,8 @@ struct Serving {
     writes: WriteWatch,
     frames: FrameWatch,
     is_cut: bool,
+    /// How many requests monitor.
+    monitors: Arc<AtomicUsize>,
     /// Bytes of header fields that may still be under way.
     heads: Arc<Semaphore>,
 }
@@ -126,6 +130,7 @@ impl Serving {
             writes,
             frames,
             is_cut: false,
+            monitors: Arc::default(),
             heads: Arc::new(Semaphore::new(HTTP2_HEADS_BYTES)),
         }
     }
@@ -145,7 +150,7 @@ impl Serving {
         let most_requests = context.limits.http2_streams as usize + HTTP2_RESET_STREAMS;
         let idle = sleep(context.limits.idle_for);
         tokio::pin!(idle);
-        let mut leaving = false;
+        let (mut leaving, mut is_told) = (false, false);
         loop {
             let was_leaving = leaving;
             tokio::select! {
@@ -158,12 +163,13 @@ impl Serving {
                         }
                         Some(room) => {
                             let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
-                            let frames = self.frames.clone();
+                            let (frames, monitors) = (self.frames.clone(), Arc::clone(&self.monitors));
                             let answer = async move {
                                 let exchange = Exchange {
                                     context: &context,
                                     link: &link,
                                     frames: &frames,
+                                    monitors: &monitors,
                                     peer,
                                     payer,
                                 };
@@ -185,6 +191,7 @@ impl Serving {
                     Event::Ended(ended) => return (ended, if is_cut { given_up } else { requests }),
                 },
                 Some(_) = requests.join_next() => {
+                    leaving |= context.go.is_cancelled() && !self.monitors();
                     let patience = if leaving { HTTP2_GOODBYE_WITHIN } else { context.limits.idle_for };
                     idle.as_mut().reset(Instant::now() + patience);
                 }
@@ -194,6 +201,10 @@ impl Serving {
                     }
                     leaving = true;
                 }
+                () = context.go.cancelled(), if !is_told => {
+                    is_told = true;
+                    leaving |= !self.monitors();
+                }
                 () = context.leave.cancelled(), if !leaving => leaving = true,
                 () = context.end.cancelled() => return (Ok(()), JoinSet::new()),
             }
@@ -202,6 +213,11 @@ impl Serving {
                 idle.as_mut().reset(Instant::now() + HTTP2_GOODBYE_WITHIN);
             }
         }
+    }
+
+    /// Whether a request monitors.
+    fn monitors(&self) -> bool {
+        self.monitors.load(Ordering::Relaxed) > 0
     }
 
     /// Room for the request's header fields, if there are not too many, beside those of all others under way.
@@ -293,11 +309,28 @@ fn refuse_fields(respond: SendResponse<Bytes>, common: &CommonFields, context: &
     log_unsent(send(refused, false, respond));
 }
 
+/// A request that monitors, as long as it does.
+struct Monitors<'a>(&'a AtomicUsize);
+
+impl<'a> Monitors<'a> {
+    fn count(monitors: &'a AtomicUsize) -> Self {
+        monitors.fetch_add(1, Ordering::Relaxed);
+        Self(monitors)
+    }
+}
+
+impl Drop for Monitors<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What it takes to answer a request.
 struct Exchange<'a> {
     context: &'a Context,
     link: &'a Arc<MonitorLink>,
     frames: &'a FrameWatch,
+    monitors: &'a AtomicUsize,
     peer: Peer,
     /// Who pays for the connection.
     payer: Payer,
@@ -327,6 +360,7 @@ impl Exchange<'_> {
         };
         // It may last for days.
         drop((head, body, room));
+        let _counted = Monitors::count(self.monitors);
         match monitoring.form {
             Form::Push if can_push(&mut respond, self.link) => {
                 handlers

@@ -98,7 +98,10 @@ impl Listener {
 
 /// All listeners and the connections that came in by them. Dropping it ends them all at once.
 pub struct Listeners {
-    tasks: TaskTracker,
+    /// Those that accept.
+    accepting: TaskTracker,
+    connections: TaskTracker,
+    go: CancellationToken,
     leave: CancellationToken,
     end: CancellationToken,
     acceptance: Arc<Acceptance>,
@@ -120,7 +123,9 @@ impl Listeners {
             Arc::clone(&metrics),
         );
         let started = Self {
-            tasks: TaskTracker::new(),
+            accepting: TaskTracker::new(),
+            connections: TaskTracker::new(),
+            go: CancellationToken::new(),
             leave: CancellationToken::new(),
             end: CancellationToken::new(),
             acceptance: Acceptance::new(Arc::clone(&connection_limits)),
@@ -133,13 +138,19 @@ impl Listeners {
             trusted_proxies,
             other_field: Once::new(),
             connections: AtomicU64::new(1),
+            go: started.go.clone(),
             leave: started.leave.clone(),
             end: started.end.clone(),
         });
         for (number, listener) in listeners.into_iter().enumerate() {
             let accepting = Accepting::new(&started.acceptance, number);
-            let run = accept::run(listener, accepting, Arc::clone(&context), started.tasks.clone());
-            background.spawn(Task::Accept, started.tasks.track_future(run));
+            let run = accept::run(
+                listener,
+                accepting,
+                Arc::clone(&context),
+                started.connections.clone(),
+            );
+            background.spawn(Task::Accept, started.accepting.track_future(run));
         }
         started
     }
@@ -149,6 +160,27 @@ impl Listeners {
         Arc::clone(&self.acceptance)
     }
 
+    /// Tells peers to use another connection (PR-36): over HTTP/1.1 with `Connection: close` in the next answer, over HTTP/2
+    /// with GOAWAY. Ports stay open, and every request is still answered.
+    ///
+    /// An idle HTTP/1.1 connection can't be told: it is kept for its next request, because that may be under way and a peer
+    /// can't know whether a request on a closed connection was carried out (RFC 9112 §9.3.1). An HTTP/2 connection that
+    /// monitors is told when its monitors are over: earlier, all user agents would leave at once.
+    pub fn tell_to_go(&self) {
+        self.go.cancel();
+        // Others may still come; [`Listeners::gone`] is for those that are there.
+        self.connections.close();
+    }
+
+    /// Resolves when no connection is left, after [`Listeners::tell_to_go`].
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub async fn gone(&self) {
+        self.connections.wait().await;
+    }
+
     /// Leaves (PR-36): ports close, requests under way are answered, peers are told to connect elsewhere. What is not
     /// done after `within` is cut off. Resolves when no task is left. Channels are not waited for: after
     /// its upgrade a connection belongs to [`Channels`].
@@ -156,14 +188,21 @@ impl Listeners {
     /// Dropping the future cuts everything off at once.
     pub async fn drain(self, within: Duration) {
         self.leave.cancel();
-        self.tasks.close();
-        if timeout(within, self.tasks.wait()).await.is_err() {
+        self.accepting.close();
+        self.connections.close();
+        // No connection comes any more once all that accept are gone.
+        let all_ended = async {
+            self.accepting.wait().await;
+            self.connections.wait().await;
+        };
+        if timeout(within, all_ended).await.is_err() {
             tracing::warn!(
-                connections = self.tasks.len(),
+                connections = self.connections.len(),
                 "drain.deadline is over: requests that are not answered yet are cut off"
             );
             self.end.cancel();
-            self.tasks.wait().await;
+            self.accepting.wait().await;
+            self.connections.wait().await;
         }
     }
 }
@@ -186,7 +225,9 @@ struct Context {
     other_field: Once,
     /// How many connections the log has numbered.
     connections: AtomicU64,
-    /// The node drains: requests in progress are answered, and then the connection is closed.
+    /// The node is about to leave: each connection ends with its next answer.
+    go: CancellationToken,
+    /// The node leaves: requests in progress are answered, and then the connection is closed, also an idle one.
     leave: CancellationToken,
     /// The connection is closed at once.
     end: CancellationToken,

@@ -37,7 +37,7 @@ use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cluster::Announcer;
 use crate::config::{Config, Drain};
-use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
+use crate::defaults::{CERTIFICATE_CHECK, DRAIN_IDLE_FOR, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::storage::Storage;
 use crate::tasks::{Background, Task};
@@ -168,8 +168,8 @@ impl AdminListeners {
 }
 
 impl Node {
-    /// Drains (PR-36): readiness fails while everything still works, channels go one after the other, requests under way
-    /// end, ports close, and storage comes last.
+    /// Drains (PR-36): readiness fails while everything still works, senders are told to go with their next answer, channels go
+    /// one after the other, requests under way end, ports close, and storage comes last.
     async fn leave(mut self, caught: Caught) -> Result<(), ServiceError> {
         let (delay, spread) = match caught {
             // A person waits for the prompt.
@@ -181,6 +181,8 @@ impl Node {
         tracing::info!(signal = caught.name(), ?delay, ?spread, "draining");
         self.readiness.draining();
         sleep_until(deadline.min(Instant::now() + delay)).await;
+        self.listeners.tell_to_go();
+        let idle_until = Instant::now() + DRAIN_IDLE_FOR.min(spread);
         let channels_until = deadline - DRAIN_REQUESTS_WITHIN.min(self.config.deadline / 4);
         if timeout_at(channels_until, self.channels.drain(spread))
             .await
@@ -191,6 +193,8 @@ impl Node {
                  stay stored"
             );
         }
+        // A sender's idle connection is not closed at once, even if there is no channel: its next request may be under way.
+        let _ = timeout_at(idle_until.min(channels_until), self.listeners.gone()).await;
         self.listeners
             .drain(deadline.saturating_duration_since(Instant::now()))
             .await;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use push_tests::monitor::Connection;
 use tokio::net::TcpStream;
 
 use super::http2::{connect, head, push};
 use super::rig::{HELLO, Node, UPGRADE, frame};
+use crate::resources::tests::rig::ORIGIN;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -56,6 +58,86 @@ async fn http2_finishes_what_is_under_way() {
     assert_eq!(response.await.unwrap().status(), 201);
     driver.await.unwrap().unwrap();
     drain.await.unwrap();
+}
+
+/// PR-36, RFC 9112 §9.6: told to go, an HTTP/1.1 peer hears so with its next answer and no earlier: an idle connection is kept for
+/// a request that may be under way, and who comes anew is still answered.
+#[tokio::test(start_paused = true)]
+async fn http1_is_told_with_the_next_answer() {
+    let node = Node::start().await;
+    let (mut busy, mut idle) = (node.peer().await, node.peer().await);
+    for peer in [&mut busy, &mut idle] {
+        peer.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let answer = peer.hear().await;
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    busy.say(format!(
+        "{}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        node.push_head()
+    ))
+    .await;
+    assert!(busy.hear().await.starts_with("http/1.1 100 "));
+
+    node.listeners.tell_to_go();
+    let mut late = node.peer().await;
+    busy.say("hello").await;
+    for peer in [&mut idle, &mut late] {
+        peer.say(format!("{}Content-Length: 5\r\n\r\nhello", node.push_head()))
+            .await;
+    }
+    for peer in [&mut busy, &mut idle, &mut late] {
+        let answer = peer.hear_all().await;
+        assert!(answer.starts_with("http/1.1 201 "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    node.listeners.gone().await;
+
+    let mut user_agent = node.peer().await;
+    user_agent.say(UPGRADE).await;
+    let answer = user_agent.hear().await;
+    assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+    assert!(!answer.contains("close"), "{answer}");
+}
+
+/// PR-36: told to go, an HTTP/2 peer hears GOAWAY while its push is under way, and who comes anew is still answered.
+#[tokio::test(start_paused = true)]
+async fn http2_is_told_at_once() {
+    let node = Node::start().await;
+    let (requests, driver) = connect(&node).await;
+    let mut ready = requests.clone().ready().await.unwrap();
+    let (response, mut body) = ready.send_request(head(&node.path), false).unwrap();
+    body.send_data(Bytes::from_static(b"hel"), false).unwrap();
+    assert_eq!(push(&requests, &node.path, 5).await.status(), 201);
+
+    node.listeners.tell_to_go();
+    while requests.clone().ready().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let (late, _driver) = connect(&node).await;
+    assert_eq!(push(&late, &node.path, 5).await.status(), 201);
+    body.send_data(Bytes::from_static(b"lo"), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 201);
+    driver.await.unwrap().unwrap();
+    node.listeners.gone().await;
+}
+
+/// PR-36: a connection that monitors is told to go when its last monitor is over, and not with all others.
+#[tokio::test]
+async fn a_monitor_is_not_hurried() {
+    let node = Node::start().await;
+    let agent = Connection::open(&node.connector()).await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut monitor = agent.monitor_with(&made.set, &[]).await;
+    let (sender, driver) = connect(&node).await;
+    assert_eq!(push(&sender, &node.path, 5).await.status(), 201);
+
+    node.listeners.tell_to_go();
+    driver.await.unwrap().unwrap();
+    let other = agent.subscribe(ORIGIN).await;
+    assert_eq!(agent.delete(&other.set).await.status, 204);
+    assert_eq!(agent.delete(&made.set).await.status, 204);
+    monitor.over().await;
+    node.listeners.gone().await;
 }
 
 /// PR-36: what is not done by the deadline is cut off; a channel is no longer the listeners' to end.
