@@ -299,11 +299,13 @@ async fn bind_admin(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Servic
 
 fn addresses_of(sockets: &[TcpListener]) -> Result<Vec<SocketAddr>, ServiceError> {
     let addresses = sockets.iter().map(TcpListener::local_addr);
-    addresses.collect::<Result<_, _>>().map_err(unknown_address)
+    addresses
+        .collect::<Result<_, _>>()
+        .map_err(|error| unknown_address(&error))
 }
 
-fn unknown_address(error: std::io::Error) -> ServiceError {
-    sentence("a listener's address", &error)
+fn unknown_address(error: &std::io::Error) -> ServiceError {
+    sentence("a listener's address", error)
 }
 
 fn facts(
@@ -319,7 +321,8 @@ fn facts(
             .collect::<Result<Vec<_>, _>>()
     };
     let (http, tls) = (addresses(http), addresses(tls));
-    let (http, tls) = (http.map_err(unknown_address)?, tls.map_err(unknown_address)?);
+    let known = |error: std::io::Error| unknown_address(&error);
+    let (http, tls) = (http.map_err(known)?, tls.map_err(known)?);
     let public_url = match (&config.public_url, http.first(), tls.first()) {
         (Some(url), _, _) => url.as_str().to_owned(),
         (None, Some(address), _) => format!("http://{address}"),

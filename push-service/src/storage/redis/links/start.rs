@@ -60,7 +60,7 @@ impl Primaries {
         let mut wait = Wait::new(url, patience);
         loop {
             match ready(&map, &mut discovery, url, options).await {
-                Ok(()) => break wait.is_over(),
+                Ok(()) => break wait.end(),
                 Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
                 Err(Unfit::NotYet(why)) => wait.pause(why).await?,
             }
@@ -145,7 +145,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Redis can be used.
-    fn is_over(self) {
+    fn end(self) {
         if self.why.is_some() {
             let waited = self.began.elapsed();
             tracing::info!(redis = %self.url, ?waited, "Redis can be used now: the start goes on");
