@@ -58,6 +58,7 @@ STEPS=(
     "memory        alone    5,000 idle sessions stay within their budget of memory"
     "floods        alone    floods of HTTP/2 take a bounded amount of memory and do not delay 1,020 user agents"
     "storm         alone    1,000 user agents come back at once, to two nodes on one Redis"
+    "rollout       alone    new nodes behind HAProxy, 3,000 user agents, 300 messages a second: nothing is lost, each moves once, no refusal"
     "redis-faults  last     Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
     "proxies       last     behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
     "lies          last     the user agent keeps its promise with push services that lie and handlers that fail"
@@ -332,6 +333,15 @@ step_proxies() {
     command -v haproxy >/dev/null || apt_install haproxy
     build_binaries
     system_test proxies --nocapture
+}
+
+# How user agents moved, and how full each node became, is shown.
+step_rollout() {
+    install_redis
+    PATH=$PATH:/usr/sbin
+    command -v haproxy >/dev/null || apt_install haproxy
+    build_binaries
+    system_test rollout --nocapture
 }
 
 step_user_agent() {

@@ -10,14 +10,22 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::application_server::Http;
 use crate::binaries;
 use crate::certificate::Certificate;
+use crate::connector::Connector;
 use crate::process::Process;
 use crate::settings::own_address;
 use crate::within;
 
 const PORT: u16 = 8080;
 const HTTP2_PORT: u16 = 8082;
+
+/// Connections of a balancing proxy, both sides of each counted once.
+const BALANCED: usize = 8_000;
+
+/// Where a server's status is in HAProxy's CSV (its Management Guide, §9.1).
+const STATUS_COLUMN: usize = 17;
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +128,56 @@ impl Proxy {
         };
         let configuration = nginx(&listens, "proxy_read_timeout 15m;", service, directory.path());
         Self::run(Kind::Nginx, &configuration, public, directory).await
+    }
+
+    /// Starts HAProxy here in front of several nodes: each with where it speaks HTTP, and the admin listener whose `/readyz` says
+    /// whether it gets new connections. [`Proxy::is_up`] tells what HAProxy knows of them.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn balancing(
+        address: ProxyAddress,
+        balance: &str,
+        nodes: impl IntoIterator<Item = (SocketAddr, SocketAddr)>,
+    ) -> Self {
+        let directory = TempDir::with_prefix("proxy-").expect("a directory for the proxy");
+        let servers: String = nodes
+            .into_iter()
+            .enumerate()
+            .map(|(nth, (http, admin))| {
+                format!(
+                    "    server node{nth} {http} check addr {} port {} inter 250ms fall 2 rise 1\n",
+                    admin.ip(),
+                    admin.port()
+                )
+            })
+            .collect();
+        let configuration = format!(
+            "global\n    maxconn {BALANCED}\ndefaults\n    mode http\n    timeout connect 5s\n    timeout client 60s\n    \
+             timeout server 60s\n    timeout tunnel 1h\n\
+             frontend all\n    bind {}\n    default_backend service\n\
+             frontend figures\n    bind {}\n    stats enable\n    stats uri /stats\n\
+             backend service\n    balance {balance}\n    option httpchk GET /readyz\n{servers}",
+            address.http1(),
+            address.http2(),
+        );
+        Self::run(Kind::HaProxy, &configuration, address.http1(), directory).await
+    }
+
+    /// Whether a balancing proxy at this address gives the `nth` of its nodes new connections.
+    ///
+    /// # Panics
+    ///
+    /// When it does not say.
+    pub async fn is_up(address: ProxyAddress, nth: usize) -> bool {
+        let connector = Connector::clear(address.http2());
+        let mut http = Http::connect(&connector).await.expect("HAProxy listens");
+        let figures = http.get("/stats;csv").await.expect("HAProxy answers").text();
+        let start = format!("service,node{nth},");
+        let line = figures.lines().find(|line| line.starts_with(&start));
+        let status = line.and_then(|line| line.split(',').nth(STATUS_COLUMN));
+        status.expect("a line of the node").starts_with("UP")
     }
 
     async fn run(kind: Kind, configuration: &str, address: SocketAddr, directory: TempDir) -> Self {

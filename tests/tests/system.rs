@@ -27,3 +27,5 @@ mod redis_faults;
 mod rfc8030;
 #[path = "rfc8030_clients/main.rs"]
 mod rfc8030_clients;
+#[path = "rollout.rs"]
+mod rollout;
