@@ -40,7 +40,6 @@ STEPS=(
     "lints         compute  no warnings from rustc and clippy"
     "docs          compute  the documentation builds without warnings"
     "chart-readme  compute  the table in the chart's README.md is what values.yaml says"
-    "alerts        compute  each alert fires and does not fire; what values change; a page about each; the dashboard is whole"
     "chart         compute  the chart by Helm 3 and 4: schemas, assertions, planted mistakes, refusals, its configurations in the service"
     "agent-killed  wait     SIGKILL of the user agent under load: no message is lost, and only one in hand at a kill comes twice"
     "checker       wait     every failure in docs/redis.md, with partitions: what was answered is what the promise says"
@@ -52,6 +51,7 @@ STEPS=(
     "rfc8030       wait     all of RFC 8030 on every storage, also with nghttp, Python's h2, curl and nginx"
     "nothing-lost  wait     SIGKILL under load: each message that was answered 201 arrives"
     "image         wait     the container image, the same twice, runs from its root alone and finds Redis; packaging/ is linted"
+    "alerts        wait     each alert fires and does not fire, also in a real Prometheus; a page about each; the dashboard is whole"
     "acme          wait     certificates from a real ACME server, by both challenges, and their renewal"
     "readme        wait     README.md from a clean clone, command by command, in a network namespace"
     "cluster       wait     three nodes on a Redis Cluster: any node serves any request"
@@ -112,6 +112,9 @@ step_chart() {
 step_alerts() {
     install_helm
     install_prometheus
+    install_redis
+    command -v openssl >/dev/null || apt_install openssl
+    build_binaries
     "$target/chart/bin/pytest" -q -p no:cacheprovider --tb short tests/alerts
 }
 

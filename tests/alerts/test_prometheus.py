@@ -33,7 +33,9 @@ def certificate(directory, days):
 def some_traffic(node, directory):
     subscription = directory / f"{node.name}.json"
     subscription.write_text(user_agent(directory / f"{node.name}.agent", "subscribe", "--server", f"ws://127.0.0.1:{node.http}"))
-    user_agent(None, "send", "--subscription", subscription, "hello")
+    key = directory / f"{node.name}.vapid"
+    user_agent(None, "keys", "--vapid-key", key)
+    user_agent(None, "send", "--subscription", subscription, "--vapid-key", key, "hello")
     user_agent(directory / f"{node.name}.agent", "listen", "--count", "1")
 
 

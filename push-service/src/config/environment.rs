@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 
-use super::given::{PREFIX, variable};
-use super::key_files::ENDING;
+use super::given::{ENDING, PREFIX, variable};
 use super::unsure::Unsure;
 use crate::logging;
 use crate::nearest::nearest;

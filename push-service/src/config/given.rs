@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::key_files::ENDING;
 use super::setting::Raw;
 
 /// How every variable begins that is a key. Two underscores, because Kubernetes sets `PUSH_SERVICE_PORT` and its like in every
 /// pod beside a Service of our name.
 pub(crate) const PREFIX: &str = "PUSH_SERVICE__";
+
+/// What the name of a key gets at its end when it names a file.
+pub(super) const ENDING: &str = "_file";
 
 /// Which source a value comes from.
 #[derive(Clone)]

@@ -11,11 +11,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::given::variable;
+use super::given::{ENDING, variable};
 use crate::defaults::KEY_FILE_BYTES;
-
-/// What the name of a key gets at its end when it names a file.
-pub(super) const ENDING: &str = "_file";
 
 /// A variable that names a file with the value of a key.
 pub(super) struct KeyFile {
@@ -231,7 +228,10 @@ mod tests {
         assert!(config.security.require_vapid);
         let given = config.security.sealing_keys;
         assert_eq!(
-            given.iter().map(|key| key.to_base64url()).collect::<Vec<_>>(),
+            given
+                .iter()
+                .map(push_protocol::capability::SealingKey::to_base64url)
+                .collect::<Vec<_>>(),
             [KEY, OTHER_KEY]
         );
         assert_eq!(config.listen.http.len(), 3);

@@ -9,8 +9,8 @@ use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
 use super::Config;
 use super::environment;
-use super::given::{Given, PREFIX, Source, variable};
-use super::key_files::{self, ENDING};
+use super::given::{ENDING, Given, PREFIX, Source, variable};
+use super::key_files;
 use super::sections::{Item, Section as _, dotted};
 use super::setting::Raw;
 use super::unsure::Unsure;

@@ -32,7 +32,8 @@ pub(super) async fn probe(arguments: Probe) -> Result<Exit, Failure> {
         None => server,
     };
     let is_http2 = server.transport() == Transport::Http2;
-    let trust = settings::trust(&arguments.trust)?.connecting_to(&server);
+    let trust =
+        settings::trust(&arguments.trust)?.connecting_to(server.host(), server.port(), server.is_secure());
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let key = new_key().map_err(|error| Failure::new(Exit::Failed, error))?;
     let idle = arguments.idle.unwrap_or_default();

@@ -24,8 +24,6 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use self::named::Named;
 use crate::defaults::{CERTIFICATES_BYTES, TLS_SESSIONS};
 use crate::proxy::Proxies;
-#[cfg(feature = "user-agent")]
-use crate::server_url::ServerUrl;
 
 /// Which certificates to trust, and through which [proxies](Proxies) to go: by default without a proxy. Clones share what is loaded, and the TLS sessions
 /// that make coming back cheaper.
@@ -37,10 +35,6 @@ pub struct Trust {
 }
 
 /// The server that all connections lead to.
-#[cfg_attr(
-    not(feature = "user-agent"),
-    expect(dead_code, reason = "application servers have no URL of a server to name")
-)]
 pub(crate) struct Place {
     /// **Invariant:** a name that TLS takes, or an address without brackets.
     pub(crate) host: Box<str>,
@@ -93,13 +87,13 @@ impl Trust {
 
     /// All connections lead to this server, whatever host and scheme a URL has, as with curl's `--connect-to`: for a test of one server
     /// behind a public name. TLS verifies the name of this server. Requests still name the host of their URL.
-    #[cfg(feature = "user-agent")]
+    /// `host` is a name, or an address without brackets; `is_secure` asks for TLS.
     #[must_use]
-    pub fn connecting_to(self, server: &ServerUrl) -> Self {
+    pub fn connecting_to(self, host: &str, port: u16, is_secure: bool) -> Self {
         let place = Place {
-            host: server.host().into(),
-            port: server.port(),
-            is_secure: server.is_secure(),
+            host: host.into(),
+            port,
+            is_secure,
         };
         Self {
             place: Some(Arc::new(place)),
