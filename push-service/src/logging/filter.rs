@@ -29,6 +29,7 @@ const ROOMS: [&str; 21] = [
     "config",
     "defaults",
     "history",
+    "html",
     "listeners",
     "logging",
     "metrics",
