@@ -19,7 +19,7 @@ const ACTIONS: &str = "push_service::admin::actions";
 const SHOWN_CHARACTERS: usize = 40;
 
 /// The parts of `push_service`.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "admin",
     "broker",
     "budgets",
