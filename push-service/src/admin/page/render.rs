@@ -29,7 +29,7 @@ const LINE_HEIGHT: f64 = 32.0;
 ///
 /// # Panics
 ///
-/// If the template has a directive that is none, which a test rules out.
+/// If the template has an unknown directive. A test rules that out.
 pub(super) fn page(overview: &Value) -> String {
     let template = TEMPLATE
         .replace("{{refusals}}", &refusals())
@@ -81,7 +81,7 @@ fn written(directive: &str, overview: &Value) -> String {
     }
 }
 
-/// The member at a path such as `rates.accepted.total`; null if there is none.
+/// The member at a path such as `rates.accepted.total`, or null if the path does not exist.
 fn at<'a>(overview: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(overview, |value, name| &value[name])
 }
