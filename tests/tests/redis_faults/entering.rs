@@ -58,7 +58,7 @@ async fn tls_and_a_password_let_in_and_stay_secret() {
 const ODD_PASSWORD: &str = "p@s:s/w%20#r&d?é";
 
 /// User and password are read from files as they are, not percent-encoded, and used in place of those in the URL: for a single Redis,
-/// for the servers behind sentinels and for a cluster. Neither log nor status nor `config check` shows the password.
+/// for the servers behind sentinels and for a cluster. Neither log nor status shows the password.
 #[tokio::test]
 async fn user_and_password_come_from_files() {
     let configuration = Configuration::new().user("push", ODD_PASSWORD);
